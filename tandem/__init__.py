@@ -1,0 +1,1 @@
+"""Nouns: params, contracts, warehouse, views, bundle, serving. Imports neither tasks nor flows."""

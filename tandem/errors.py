@@ -1,0 +1,57 @@
+"""Every failure a caller may want to tell apart; an entry point prints the message and exits with the code.
+
+TandemError
+├── ParamsError          params.yaml is missing, malformed or has an unknown key
+├── ProblemError         a problem's files do not fit together
+│   └── ExpressionError  a request feature uses what cannot be computed online
+├── SourceError          a landed or pinned file is not what it should be
+├── MissingError         what a command reads has not been made yet
+├── TooFewRowsError      not enough rows are left to go on
+├── GateError            a gate failed, so there is no bundle
+└── BundleError          a bundle is damaged or incomplete
+"""
+
+
+class TandemError(Exception):
+    """Base class: the only one an entry point catches."""
+
+    exit_code = 1
+
+
+class ParamsError(TandemError):
+    """params.yaml is missing, malformed or has an unknown key."""
+
+
+class ProblemError(TandemError):
+    """A problem's files do not fit together."""
+
+
+class ExpressionError(ProblemError):
+    """A request feature uses what cannot be computed online as DuckDB computes it."""
+
+
+class SourceError(TandemError):
+    """A landed or pinned file is not what it should be."""
+
+
+class MissingError(TandemError):
+    """What a command reads has not been made yet; the message names the command that makes it."""
+
+
+class TooFewRowsError(TandemError):
+    """Not enough rows are left to go on."""
+
+    def __init__(self, what: str, *, got: int, need: int) -> None:
+        """Keep both numbers, so that a log line can show them."""
+        super().__init__(f"{what}: {got} rows, need at least {need}")
+        self.got, self.need = got, need
+
+
+class GateError(TandemError):
+    """A gate failed, so there is no bundle."""
+
+    exit_code = 3
+
+
+class BundleError(TandemError):
+    """A bundle is damaged or incomplete."""

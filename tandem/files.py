@@ -1,0 +1,54 @@
+"""Files: written whole or not at all, named by what is in them."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(*parts: str | bytes) -> str:
+    """Digest of several parts, each told apart from the next."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()
+
+
+def canonical_json(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Return the one way to write a value: sorted keys, no NaN, a newline at the end."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+
+
+@contextmanager
+def atomic(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside the target, and rename it into place if nothing was raised."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        os.replace(temporary, target)  # noqa: PTH105 - the rename that is atomic
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> Path:
+    """Write a text file in one step."""
+    with atomic(target) as temporary:
+        temporary.write_text(text)
+    return target
+
+
+def write_json(target: Path, value: Any) -> Path:  # noqa: ANN401 - whatever JSON holds
+    """Write canonical, indented JSON in one step."""
+    return write_text(target, canonical_json(value, indent=1))

@@ -1,0 +1,1 @@
+"""Verbs: typed steps. Frames and frozen params in, a checked frame or value out."""
