@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,3 +53,17 @@ def write_text(target: Path, text: str) -> Path:
 def write_json(target: Path, value: Any) -> Path:  # noqa: ANN401 - whatever JSON holds
     """Write canonical, indented JSON in one step."""
     return write_text(target, canonical_json(value, indent=1))
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside the target, and put it in the target's place if nothing was raised."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

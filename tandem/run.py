@@ -4,11 +4,16 @@ Prefect costs 1.7 s to import, so it is imported only when a run is there or an 
 less than 4 us.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
+
+from tandem.errors import TandemError
+from tandem.params import Params
+from tandem.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +34,8 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
         from prefect import task  # noqa: PLC0415 - 1.7 s
         from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
-        return cast("R", task(function, cache_policy=NO_CACHE, persist_result=False)(*args, **kwargs))
+        show: Any = task
+        return cast("R", show(function, cache_policy=NO_CACHE, persist_result=False)(*args, **kwargs))
 
     return called
 
@@ -43,7 +49,18 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         from prefect import flow  # noqa: PLC0415 - 1.7 s
 
-        shown: Any = flow(function, name=function.__name__, validate_parameters=False, persist_result=False)
+        show: Any = flow
+        shown = show(function, name=function.__name__, validate_parameters=False, persist_result=False)
         return cast("R", shown(*args, **kwargs))
 
     return called
+
+
+def entry(stage: Callable[[Params, Settings], None]) -> None:
+    """Run a stage as a process: read params and settings, show a failure in its own words, exit with its code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        stage(Params.load(), Settings.load())
+    except TandemError as exc:
+        sys.stderr.write(f"{exc}\n")
+        sys.exit(exc.exit_code)

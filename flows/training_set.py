@@ -1,0 +1,38 @@
+"""Stage `training_set`: requests as they would have been made, with what was known then, and their labels."""
+
+from tandem.files import atomic_folder, write_json
+from tandem.params import Params
+from tandem.problem import load_problem
+from tandem.run import entry, operation
+from tandem.settings import Settings
+from tandem.warehouse import Warehouse
+from tasks.training_set import (
+    describe,
+    requests_of,
+    summary,
+    with_features,
+    with_labels,
+    with_split,
+    with_views,
+)
+from tasks.views import read_specs
+
+
+@operation
+def training_set(params: Params, settings: Settings) -> None:
+    """Join requests, views at their due tick, request features and labels; say what each row is for."""
+    problem = load_problem(params.problem)
+    data = settings.of(problem.name)
+    spec = describe(problem, read_specs(data / "views"), params)
+    with Warehouse.open(data / "facts", params.as_of, params.features.tick) as warehouse:
+        joined = with_views(requests_of(problem, warehouse, params.features), spec, warehouse, data / "views")
+        features = with_features(joined, spec, warehouse)
+        rows = with_split(with_labels(features, problem, warehouse), params.split, params.as_of)
+    with atomic_folder(data / "training_set") as folder:
+        rows.write_parquet(folder / "rows.parquet")
+        spec.save(folder / "features.json")
+    write_json(data / "reports" / "training_set.json", summary(rows, spec))
+
+
+if __name__ == "__main__":
+    entry(training_set)

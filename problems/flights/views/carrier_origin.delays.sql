@@ -1,0 +1,13 @@
+-- grain: one row per carrier and origin and tick at which its delays change
+select
+    a as carrier,
+    b as origin,
+    valid_from,
+    departures_1h as here_departures_1h,  -- departures of the carrier from the origin in the last hour
+    dep_1h as here_dep_1h,  -- mean departure delay of the carrier from the origin in the last hour, minutes
+    arr_1h as here_arr_1h,  -- mean arrival delay of the carrier from the origin in the last hour, minutes
+    dep_3h as here_dep_3h,  -- mean departure delay of the carrier from the origin in the last 3 hours, minutes
+    arr_3h as here_arr_3h,  -- mean arrival delay of the carrier from the origin in the last 3 hours, minutes
+    dep_24h as here_dep_24h,  -- mean departure delay of the carrier from the origin in the last 24 hours, minutes
+    arr_24h as here_arr_24h  -- mean arrival delay of the carrier from the origin in the last 24 hours, minutes
+from delays_by(carrier, origin)

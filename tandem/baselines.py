@@ -1,0 +1,95 @@
+"""Models simple enough to be read, which ours must beat: a table of rates, and a logistic regression."""
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tandem.params import Frozen
+
+Scores = NDArray[np.float64]
+PRIOR = 20
+"""Rows of the overall rate that are mixed into each key's own."""
+
+
+class Baseline(Protocol):
+    """What can score rows of the training set."""
+
+    def scores(self, rows: pl.DataFrame) -> Scores:
+        """Give the probability of each row."""
+        ...
+
+
+class Rates(Frozen):
+    """The share of positives by a few columns, drawn to the overall share where rows are few."""
+
+    columns: tuple[str, ...]
+    positives: int
+    rows: int
+    table: tuple[tuple[tuple[str, ...], int, int], ...]
+    """Key as text, positives, rows."""
+
+    @classmethod
+    def fit(cls, rows: pl.DataFrame, columns: Sequence[str]) -> Self:
+        """Count."""
+        counted = (
+            rows.group_by(cls._key(columns).alias("key"))
+            .agg(pl.col("label").sum().alias("positives"), pl.len().alias("rows"))
+            .sort("key")
+        )
+        table = tuple((tuple(key), positives, count) for key, positives, count in counted.iter_rows())
+        return cls(columns=tuple(columns), positives=int(rows["label"].sum()), rows=rows.height, table=table)
+
+    @staticmethod
+    def _key(columns: Sequence[str]) -> pl.Expr:
+        return pl.concat_list(pl.col(name).cast(pl.String).fill_null("") for name in columns)
+
+    def scores(self, rows: pl.DataFrame) -> Scores:
+        """Give the mixed rate of each row's key; a key never seen has the overall one."""
+        overall = self.positives / self.rows
+        rates = {key: (positives + PRIOR * overall) / (count + PRIOR) for key, positives, count in self.table}
+        keys = rows.select(self._key(self.columns)).to_series()
+        return np.array([rates.get(tuple(key), overall) for key in keys.to_list()], dtype=np.float64)
+
+
+class Logistic(Frozen):
+    """A logistic regression of standardised inputs; what is not known counts as the mean."""
+
+    names: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+
+    @classmethod
+    def fit(cls, rows: pl.DataFrame, names: Sequence[str]) -> Self:
+        """Fit with scikit-learn's default strength."""
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - 2 s
+
+        raw = rows.select(names).to_numpy().astype(np.float64)
+        known = ~np.isnan(raw)
+        count = np.maximum(known.sum(axis=0), 1)
+        means = np.where(known, raw, 0).sum(axis=0) / count
+        spread = np.sqrt(np.where(known, (raw - means) ** 2, 0).sum(axis=0) / count)
+        scales = np.where(spread > 0, spread, 1)
+        model = LogisticRegression(max_iter=300).fit(cls._standard(raw, means, scales), rows["label"].to_numpy())
+        return cls(
+            names=tuple(names),
+            means=tuple(means.tolist()),
+            scales=tuple(scales.tolist()),
+            weights=tuple(model.coef_[0].tolist()),
+            intercept=float(model.intercept_[0]),
+        )
+
+    @staticmethod
+    def _standard(raw: Scores, means: Scores, scales: Scores) -> Scores:
+        return np.nan_to_num((raw - means) / scales, nan=0.0)
+
+    def scores(self, rows: pl.DataFrame) -> Scores:
+        """Give the probability of each row."""
+        raw = rows.select(self.names).to_numpy().astype(np.float64)
+        margin = self._standard(raw, np.array(self.means), np.array(self.scales)) @ np.array(self.weights)
+        result: Scores = 1 / (1 + np.exp(-(margin + self.intercept)))
+        return result

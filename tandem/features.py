@@ -1,0 +1,78 @@
+"""What the model is fed: the request's fields, the views' values, the request features, and which of them are inputs."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from tandem.errors import MissingError
+from tandem.expressions import RequestSql, Type
+from tandem.files import write_json
+from tandem.params import Frozen
+from tandem.views import ViewSpec
+
+NUMBERS = ("BIGINT", "DOUBLE", "BOOLEAN")
+SLICE = "slice_"
+"""Before the names of slice columns, which may be called as an input or a field is."""
+
+
+class Feature(Frozen):
+    """One input of the model."""
+
+    name: str
+    type: str
+    origin: str
+    """The view it comes from, or `request`."""
+    meaning: str
+    reads: tuple[str, ...] = ()
+    """For a request feature the columns that it is computed from."""
+
+
+class FeatureSpec(Frozen):
+    """All that is needed to make a request's inputs, offline and online alike."""
+
+    problem: str
+    question: str
+    tick_minutes: int
+    lag_minutes: int
+    fields: dict[str, str]
+    """The request's columns and their types."""
+    keys: tuple[str, ...]
+    rates: tuple[str, ...]
+    slices_sql: str
+    baselines: dict[str, tuple[str, ...]]
+    views: tuple[ViewSpec, ...]
+    request_sql: str
+    inputs: tuple[Feature, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs, in the model's order."""
+        return tuple(feature.name for feature in self.inputs)
+
+    def request(self) -> RequestSql:
+        """Parse the request features."""
+        values = {name: kind for view in self.views for name, kind in view.values.items()}
+        return RequestSql.parse(self.request_sql, {n: Type(t) for n, t in (self.fields | values).items()})
+
+    def names_without(self, baseline: str) -> tuple[str, ...]:
+        """Return the inputs that a model with only some of the views has."""
+        kept = {"request", *self.baselines[baseline]}
+        hidden = {value for view in self.views if view.name not in kept for value in view.values}
+        return tuple(f.name for f in self.inputs if f.origin in kept and not hidden & set(f.reads))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a written spec.
+
+        Raises:
+            MissingError: it has not been written.
+
+        """
+        if not path.is_file():
+            msg = f"{path} does not exist: `dvc repro training_set` makes it"
+            raise MissingError(msg)
+        return cls.model_validate_json(path.read_text())
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_json(path, json.loads(self.model_dump_json()))

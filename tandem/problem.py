@@ -1,0 +1,99 @@
+"""A problem: what is particular to one prediction, declared in `problems/<name>/` and named in params.yaml."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from tandem.errors import ProblemError
+
+Format = Literal["csv", "csv.zip", "parquet", "jsonl"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where raw rows come from. Its contract is `contracts.SOURCES[name]`; each kind of fact has its SQL file."""
+
+    name: str
+    format: Format
+    kinds: tuple[str, ...] = ()
+    null: str = ""
+    beside: tuple[str, ...] = ()
+    """Sources whose rows the facts' SQL may look things up in."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One prediction problem. What is not said here is a file in its folder, found by its name."""
+
+    name: str
+    question: str
+    sources: tuple[Source, ...]
+    keys: tuple[str, ...]
+    """The request's columns that tell one request from another and bring it together with its label."""
+    rates: tuple[str, ...]
+    """The columns of the rate table, the simplest baseline: the share of positives by these."""
+    baselines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models without most of the views: name, and the views it keeps beside the request features."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where its files are."""
+        spec = find_spec(f"problems.{self.name}")
+        if spec is None or not spec.submodule_search_locations:
+            msg = f"problems/{self.name}/ is not a package"
+            raise ProblemError(msg)
+        return Path(spec.submodule_search_locations[0])
+
+    @cached_property
+    def contracts(self) -> ModuleType:
+        """The contracts, imported when first needed: dataframely takes a second."""
+        return import_module(f"problems.{self.name}.contracts")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds of fact."""
+        return tuple(kind for source in self.sources for kind in source.kinds)
+
+    def source(self, name: str) -> Source:
+        """Find a source by its name."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        msg = f"problem {self.name} has no source {name!r}: it has {', '.join(s.name for s in self.sources)}"
+        raise ProblemError(msg)
+
+    def sql(self, name: str) -> str:
+        """Read one of its SQL files."""
+        path = self.folder / f"{name}.sql"
+        if not path.is_file():
+            msg = f"problem {self.name} lacks {name}.sql"
+            raise ProblemError(msg)
+        return path.read_text()
+
+    def example(self) -> dict[str, Any]:
+        """One request whose every field is filled."""
+        value: dict[str, Any] = json.loads((self.folder / "example.json").read_text())
+        return value
+
+
+def load_problem(name: str) -> Problem:
+    """Find a problem by the name that params.yaml gives.
+
+    Raises:
+        ProblemError: there is no such problem, or it declares none.
+
+    """
+    if find_spec(f"problems.{name}") is None:
+        msg = f"params.yaml names problem {name!r}, but there is no problems/{name}/"
+        raise ProblemError(msg)
+    problem = getattr(import_module(f"problems.{name}.problem"), "PROBLEM", None)
+    if not isinstance(problem, Problem):
+        msg = f"problems/{name}/problem.py must set PROBLEM to a tandem.problem.Problem"
+        raise ProblemError(msg)
+    return problem

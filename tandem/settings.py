@@ -1,0 +1,47 @@
+"""Where things run, by environment variables named TANDEM_*; what shapes the model is in params.yaml."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from tandem.params import Frozen
+
+PREFIX = "TANDEM_"
+
+
+class Settings(Frozen):
+    """Defaults need nothing but this folder."""
+
+    data: Path = Path("data")
+    """DVC's: derived and deletable, except sources.lock."""
+    var: Path = Path("var")
+    """State: landing, caches, tracking."""
+    tracking_uri: str | None = None
+    """Where trials can be watched; none given: SQLite under var/mlflow. Empty: nowhere."""
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment; pydantic-settings would do it too, for a quarter of a second in every process."""
+        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
+        return cls.model_validate({name: value for name, value in given.items() if value is not None})
+
+    @property
+    def landing(self) -> Path:
+        """Raw files as they came, named by their digest."""
+        return self.var / "landing"
+
+    @property
+    def cache(self) -> Path:
+        """What must survive a killed stage, addressed by the digest of what made it."""
+        return self.var / "cache"
+
+    @property
+    def tracking(self) -> str:
+        """The tracking URI that is meant."""
+        if self.tracking_uri is not None:
+            return self.tracking_uri
+        return f"sqlite:///{(self.var / 'mlflow' / 'mlflow.db').absolute()}"
+
+    def of(self, problem: str) -> Path:
+        """A problem's part of the data."""
+        return self.data / problem

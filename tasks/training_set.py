@@ -1,0 +1,172 @@
+"""Requests as they would have been made, with what was known then, and the labels that are known by now."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from tandem.contracts import sql_types
+from tandem.errors import ProblemError, TooFewRowsError
+from tandem.expressions import RequestSql, Type
+from tandem.features import NUMBERS, SLICE, Feature, FeatureSpec
+from tandem.params import FeatureParams, Params, SplitParams
+from tandem.problem import Problem
+from tandem.run import step
+from tandem.views import VALID_FROM, ViewSpec
+from tandem.warehouse import Warehouse
+from tasks.views import read_view
+
+DUE = "due"
+"""The newest tick that a request may use."""
+
+
+@step
+def describe(problem: Problem, views: tuple[ViewSpec, ...], params: Params) -> FeatureSpec:
+    """Say what the model is fed: all numbers that the views give, and those that request.sql computes.
+
+    Raises:
+        ProblemError: two features have one name, or a view's key is nowhere.
+
+    """
+    fields = {**sql_types(problem.contracts.Request), "moment": "TIMESTAMP"}
+    values = {name: kind for view in views for name, kind in view.values.items()}
+    request = RequestSql.parse(problem.sql("request"), {n: Type(t) for n, t in (fields | values).items()})
+    _check_names([*fields, *(name for view in views for name in view.values), *request.names])
+    for view in views:
+        if unknown := set(view.keys) - set(fields) - set(request.names):
+            msg = f"view {view.name}: key {', '.join(sorted(unknown))} is neither in the request nor in request.sql"
+            raise ProblemError(msg)
+    inputs = [
+        Feature(name=name, type=kind, origin=view.name, meaning=view.meanings[name])
+        for view in views
+        for name, kind in view.values.items()
+        if kind in NUMBERS
+    ] + [
+        Feature(name=e.name, type=str(e.type), origin="request", meaning=e.comment, reads=e.columns)
+        for e in request.expressions
+        if e.type in NUMBERS
+    ]
+    return FeatureSpec(
+        problem=problem.name,
+        question=problem.question,
+        tick_minutes=params.features.tick_minutes,
+        lag_minutes=params.features.lag_minutes,
+        fields=fields,
+        keys=problem.keys,
+        rates=problem.rates,
+        slices_sql=problem.sql("slices"),
+        baselines=dict(problem.baselines),
+        views=views,
+        request_sql=problem.sql("request"),
+        inputs=tuple(inputs),
+    )
+
+
+def _check_names(names: list[str]) -> None:
+    if repeated := {name for name in names if names.count(name) > 1}:
+        msg = f"{', '.join(sorted(repeated))}: a name can stand for one thing only, over request, views and request.sql"
+        raise ProblemError(msg)
+
+
+def due_tick(moment: pl.Expr, params: FeatureParams) -> pl.Expr:
+    """Give the newest tick that is `lag` old at the moment of the request."""
+    return (moment - params.lag).dt.truncate(f"{params.tick_minutes}m")
+
+
+@step
+def requests_of(problem: Problem, warehouse: Warehouse, params: FeatureParams) -> pl.DataFrame:
+    """Give every request that would have been made by now, in the order of time, each with the tick it may use."""
+    asked = warehouse.requests(problem.sql("requests"))
+    contract: type[dy.Schema] = problem.contracts.Request
+    contract.validate(asked.select(contract.column_names()))
+    return asked.sort("moment", *problem.keys).with_columns(due_tick(pl.col("moment"), params).alias(DUE))
+
+
+@step
+def with_views(requests: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, folder: Path) -> pl.DataFrame:
+    """Join to each request the views' rows that were true at its tick."""
+    request = spec.request()
+    keys = sorted({key for view in spec.views for key in view.keys} - set(spec.fields))
+    joined = requests
+    if keys:
+        made = warehouse.query(request.sql_of(keys), request=requests)
+        joined = pl.concat([requests, made], how="horizontal")
+    for view in spec.views:
+        joined = joined.join_asof(
+            read_view(folder, view.name),
+            left_on=DUE,
+            right_on=VALID_FROM,
+            by=list(view.keys),
+            strategy="backward",
+            check_sortedness=False,  # both are sorted by time within a key, which is all that it takes
+        ).drop(VALID_FROM)
+    return joined.drop(keys)
+
+
+@step
+def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse) -> pl.DataFrame:
+    """Compute the request features, and keep what the model, its baselines and its judges need."""
+    made = warehouse.query(spec.request_sql, request=joined)
+    known = pl.concat([joined, made], how="horizontal")
+    slices = warehouse.query(spec.slices_sql, request=known)
+    if bad := [name for name, kind in slices.schema.items() if kind != pl.String()]:
+        msg = f"slices.sql: {', '.join(bad)} must be text, for a slice is named by its value"
+        raise ProblemError(msg)
+    kept = list(dict.fromkeys(["moment", *spec.keys, *(name for name in spec.rates if name not in spec.names)]))
+    inputs = [pl.col(name).cast(pl.Float32) for name in spec.names]
+    return pl.concat([known.select(*kept, *inputs), slices.rename(lambda name: SLICE + name)], how="horizontal")
+
+
+@step
+def with_labels(features: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
+    """Join to each request its outcome, where it is known by now."""
+    labels = warehouse.known_of(problem.sql("label")).rename({"known_at": "label_known_at"})
+    return features.join(labels, on=list(problem.keys), how="left", maintain_order="left", validate="1:1")
+
+
+@step
+def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.DataFrame:
+    """Say what each labelled row is for; a row between the parts, asked before and answered after, is for none.
+
+    Raises:
+        TooFewRowsError: a part is too small.
+
+    """
+    test = pl.lit(as_of).dt.offset_by(f"-{params.test_days}d")
+    stop = test.dt.offset_by(f"-{params.stop_days}d")
+    asked, known = pl.col("moment"), pl.col("label_known_at")
+    split = (
+        pl.when(pl.col("label").is_null())
+        .then(None)
+        .when(known < stop)
+        .then(pl.lit("fit"))
+        .when((asked >= stop) & (known < test))
+        .then(pl.lit("stop"))
+        .when(asked >= test)
+        .then(pl.lit("test"))
+    )
+    parted = rows.with_columns(split=split)
+    for name in ("fit", "stop", "test"):
+        if (got := parted.filter(pl.col("split") == name).height) < params.smallest:
+            raise TooFewRowsError(f"the {name} part of the training set", got=got, need=params.smallest)
+    return parted
+
+
+@step
+def summary(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Any]:
+    """Count requests by outcome and part, and say how much of each input is not known."""
+    outcomes = rows.group_by("outcome").len().sort("outcome", nulls_last=True).rows()
+    parts = rows.filter(pl.col("split").is_not_null()).group_by("split")
+    counted = parts.agg(pl.len(), pl.col("label").sum(), pl.col("moment").min().alias("from"), pl.col("moment").max())
+    nulls = rows.select(pl.col(spec.names).is_null().sum()).row(0)
+    return {
+        "requests": rows.height,
+        "outcomes": {name or "not known yet": count for name, count in outcomes},
+        "parts": {
+            name: {"rows": count, "positives": positives, "from": str(first), "until": str(last)}
+            for name, count, positives, first, last in counted.sort("split").rows()
+        },
+        "nulls": {name: round(count / rows.height, 6) for name, count in zip(spec.names, nulls, strict=True)},
+    }
