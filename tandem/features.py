@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from tandem.errors import MissingError
-from tandem.expressions import RequestSql, Type
+from tandem.expressions import Expressions, Type
 from tandem.files import write_json
 from tandem.params import Frozen
 from tandem.views import ViewSpec
@@ -49,10 +49,10 @@ class FeatureSpec(Frozen):
         """The inputs, in the model's order."""
         return tuple(feature.name for feature in self.inputs)
 
-    def request(self) -> RequestSql:
+    def request(self) -> Expressions:
         """Parse the request features."""
         values = {name: kind for view in self.views for name, kind in view.values.items()}
-        return RequestSql.parse(self.request_sql, {n: Type(t) for n, t in (self.fields | values).items()})
+        return Expressions.parse(self.request_sql, {n: Type(t) for n, t in (self.fields | values).items()})
 
     def names_without(self, baseline: str) -> tuple[str, ...]:
         """Return the inputs that a model with only some of the views has."""

@@ -26,9 +26,9 @@ def digest_of(*parts: str | bytes) -> str:
     return total.hexdigest()
 
 
-def canonical_json(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401 - whatever JSON holds
+def canonical_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return the one way to write a value: sorted keys, no NaN, a newline at the end."""
-    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 @contextmanager
@@ -51,8 +51,8 @@ def write_text(target: Path, text: str) -> Path:
 
 
 def write_json(target: Path, value: Any) -> Path:  # noqa: ANN401 - whatever JSON holds
-    """Write canonical, indented JSON in one step."""
-    return write_text(target, canonical_json(value, indent=1))
+    """Write JSON for people in one step, its keys in the order they were made."""
+    return write_text(target, json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import polars as pl
 
 from tandem.contracts import sql_types
 from tandem.errors import ProblemError, TooFewRowsError
-from tandem.expressions import RequestSql, Type
+from tandem.expressions import Expressions, Type
 from tandem.features import NUMBERS, SLICE, Feature, FeatureSpec
 from tandem.params import FeatureParams, Params, SplitParams
 from tandem.problem import Problem
@@ -18,6 +18,7 @@ from tandem.views import VALID_FROM, ViewSpec
 from tandem.warehouse import Warehouse
 from tasks.views import read_view
 
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all instants are UTC
 DUE = "due"
 """The newest tick that a request may use."""
 
@@ -32,7 +33,7 @@ def describe(problem: Problem, views: tuple[ViewSpec, ...], params: Params) -> F
     """
     fields = {**sql_types(problem.contracts.Request), "moment": "TIMESTAMP"}
     values = {name: kind for view in views for name, kind in view.values.items()}
-    request = RequestSql.parse(problem.sql("request"), {n: Type(t) for n, t in (fields | values).items()})
+    request = Expressions.parse(problem.sql("request"), {n: Type(t) for n, t in (fields | values).items()})
     _check_names([*fields, *(name for view in views for name in view.values), *request.names])
     for view in views:
         if unknown := set(view.keys) - set(fields) - set(request.names):
@@ -73,6 +74,11 @@ def _check_names(names: list[str]) -> None:
 def due_tick(moment: pl.Expr, params: FeatureParams) -> pl.Expr:
     """Give the newest tick that is `lag` old at the moment of the request."""
     return (moment - params.lag).dt.truncate(f"{params.tick_minutes}m")
+
+
+def newest_tick(moment: datetime, params: FeatureParams) -> datetime:
+    """Give the same for one moment."""
+    return moment - params.lag - (moment - params.lag - EPOCH) % params.tick
 
 
 @step

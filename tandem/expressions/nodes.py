@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any, cast
 
 from tandem.expressions.kinds import NULL, Kind
+from tandem.expressions.semantics import double_of_decimal
 
 Constant = str | float | bool | int | frozenset[object] | None
 
@@ -184,6 +185,10 @@ def converted(builder: Builder, code: Code, kind: Kind) -> Code:
         return code.of(kind)
     if kind.is_decimal:
         return builder.strict(kind, f"x * {power}", x=code) if power > 1 else code.of(kind)
+    if code.is_constant:
+        of_decimal = code.kind.is_decimal
+        number = double_of_decimal(code.constant, power, code.kind.is_narrow) if of_decimal else float(code.constant)
+        return literal(kind, number)
     if code.kind.is_decimal:
         return builder.strict(kind, f"double_of_decimal(x, {power}, {code.kind.is_narrow})", x=code)
-    return literal(kind, float(code.constant)) if code.is_constant else builder.strict(kind, "float(x)", x=code)
+    return builder.strict(kind, "float(x)", x=code)

@@ -16,7 +16,7 @@ MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
 QUARTER = 15 * MINUTE
 FIRST_TIMESTAMP, LAST_TIMESTAMP = -9_223_372_022_400_000_000, 2**63 - 2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-YEAR_1, YEAR_1973, YEAR_9000 = -62_135_596_800 * SECOND, 94_694_400 * SECOND, 221_845_392_000 * SECOND
+YEAR_2, YEAR_1973, YEAR_9000 = -62_104_060_800 * SECOND, 94_694_400 * SECOND, 221_845_392_000 * SECOND
 CYCLE = 146_097 * DAY  # 400 years: the calendar and its weekdays repeat
 EXACT = 2**53  # integers up to here are doubles
 WHOLE = 2.0**52  # doubles from here on have no digits after the point
@@ -181,7 +181,7 @@ def local_time_of(name: str) -> Callable[[int], int]:
     zone = ZoneInfo(name)
 
     def offset_at(x: int) -> int:
-        inside = max(x, YEAR_1) if x < YEAR_9000 else YEAR_9000 - CYCLE + (x - YEAR_9000) % CYCLE
+        inside = max(x, YEAR_2) if x < YEAR_9000 else YEAR_9000 - CYCLE + (x - YEAR_9000) % CYCLE
         offset = (EPOCH + timedelta(microseconds=inside)).astimezone(zone).utcoffset()
         return (offset or timedelta()) // timedelta(microseconds=1)
 

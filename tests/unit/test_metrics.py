@@ -19,6 +19,11 @@ def made(rng: np.random.Generator, days: int, rows: int, wobble: float = 0.0) ->
     return rng.random(days * rows) < odds / (1 + odds), said, day
 
 
+def test_what_is_written_is_rounded_and_finite() -> None:
+    assert [metrics.rounded(value) for value in (0.1234565001, np.nan, -np.inf, None)] == [0.123457, None, None, None]
+    assert str(metrics.rounded(-1e-9)) == "0.0"
+
+
 def test_figures_of_four_rows() -> None:
     got = metrics.figures(LABELS, SCORES)
     assert (got.rows, got.positives, got.base_rate) == (4, 2, 0.5)
@@ -123,11 +128,11 @@ def test_resamples_without_a_figure_are_left_out_of_its_interval() -> None:
 @pytest.mark.parametrize("wobble", [0.0, 0.6])
 def test_most_intervals_hold_the_truth_even_when_days_differ(wobble: float) -> None:
     rng = np.random.default_rng(5)
-    labels, scores, _ = made(rng, days=4000, rows=100, wobble=wobble)
+    labels, scores, _ = made(rng, days=3000, rows=50, wobble=wobble)
     truth = metrics.unweighted(metrics.rank(labels, scores))[:5]
     held = np.zeros(5)
     for seed in range(100):
-        labels, scores, day = made(rng, days=30, rows=100, wobble=wobble)
+        labels, scores, day = made(rng, days=30, rows=50, wobble=wobble)
         ranked = metrics.rank(labels, scores)
         resamples = metrics.resampled(ranked, day, metrics.draw(30, 200, seed))
         spans = list(metrics.intervals(metrics.unweighted(ranked), resamples).values())

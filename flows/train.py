@@ -1,0 +1,29 @@
+"""Stage `train`: the model by the study's best params, the baselines, and all their scores on the held-out rows."""
+
+import json
+
+from tandem.files import atomic_folder, write_json
+from tandem.params import Params, TrainParams
+from tandem.run import entry, operation
+from tandem.settings import Settings
+from tasks.splits import part, read_rows
+from tasks.train import fit_booster, fit_simple, importance, inputs_of, scored, write_models
+
+
+@operation
+def train(params: Params, settings: Settings) -> None:
+    """Fit, score, write."""
+    data = settings.of(params.problem)
+    rows, spec = read_rows(data / "training_set")
+    best = TrainParams.model_validate(json.loads((data / "tune" / "best.json").read_text())["params"])
+    chosen = {"model": best, "defaults": params.train} | dict.fromkeys(spec.baselines, params.train)
+    boosters = {name: fit_booster(rows, inputs_of(name, spec), each, params.tune) for name, each in chosen.items()}
+    simple = fit_simple(rows, spec)
+    with atomic_folder(data / "model") as folder:
+        write_models(boosters, simple, folder)
+        write_json(folder / "importance.json", importance(boosters["model"], spec))
+        scored(part(rows, "test"), spec, boosters, simple).write_parquet(folder / "scores.parquet")
+
+
+if __name__ == "__main__":
+    entry(train)

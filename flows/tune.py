@@ -1,0 +1,43 @@
+"""Stage `tune`: a study of params on earlier rows, judged by later ones."""
+
+from pathlib import Path
+
+from tandem.files import digest_of, sha256_of, write_json
+from tandem.params import Params
+from tandem.run import entry, operation
+from tandem.settings import Settings
+from tandem.tracking import SILENT, MlflowTracker, Tracker
+from tasks import tune as verbs
+from tasks.splits import read_rows, split_of
+
+
+@operation
+def tune(params: Params, settings: Settings) -> None:
+    """Run the trials that an earlier, killed run left undone, and write all of them and the best."""
+    data = settings.of(params.problem)
+    rows, spec = read_rows(data / "training_set")
+    study = _digest(data / "training_set")
+    tracker = _tracker(settings, params.problem, study)
+    done = verbs.tune(
+        split_of(rows, spec.names), params.tune, params.train, settings.cache / "tune" / study, tracker
+    )
+    tracker.close()
+    write_json(data / "tune" / "trials.json", verbs.trial_table(done).to_dicts())
+    write_json(data / "tune" / "best.json", done.best.model_dump(exclude={"curve"}))
+
+
+def _digest(folder: Path) -> str:
+    """Name a study by its rows and the code that runs it."""
+    rows = [sha256_of(path) for path in sorted(folder.iterdir())]
+    code = [sha256_of(Path(str(module.__file__))) for module in (verbs, verbs.boosting)]
+    return digest_of(*rows, *code)
+
+
+def _tracker(settings: Settings, problem: str, study: str) -> Tracker:
+    if not settings.tracking:
+        return SILENT
+    return MlflowTracker(settings.tracking, experiment=problem, study=study)
+
+
+if __name__ == "__main__":
+    entry(tune)

@@ -1,0 +1,120 @@
+"""The bundle: all that is needed to answer, to judge and to rebuild, closed, and named by its manifest's digest.
+
+The folder is an OCI artifact: `manifest.json` is an OCI image manifest, each other file a layer with its path as title.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from tandem.errors import BundleError, MissingError
+from tandem.features import FeatureSpec
+from tandem.files import canonical_json, sha256_of, write_text
+
+MANIFEST = "manifest.json"
+ARTIFACT = "application/vnd.tandem.bundle.v1+json"
+TITLE = "org.opencontainers.image.title"
+EMPTY = {
+    "mediaType": "application/vnd.oci.empty.v1+json",
+    "digest": f"sha256:{hashlib.sha256(b'{}').hexdigest()}",
+    "size": 2,
+    "data": "e30=",
+}
+MEDIA = {
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".onnx": "application/vnd.tandem.onnx",
+    ".parquet": "application/vnd.apache.parquet",
+    ".sql": "application/sql",
+    ".tar": "application/x-tar",
+}
+
+
+def seal(folder: Path, annotations: Mapping[str, str]) -> str:
+    """Write the manifest of all files in a folder, and return its digest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    layers = [
+        {
+            "mediaType": MEDIA[path.suffix],
+            "digest": f"sha256:{sha256_of(path)}",
+            "size": path.stat().st_size,
+            "annotations": {TITLE: path.relative_to(folder).as_posix()},
+        }
+        for path in files
+    ]
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": ARTIFACT,
+        "config": EMPTY,
+        "layers": layers,
+        "annotations": dict(annotations),
+    }
+    return sha256_of(write_text(folder / MANIFEST, canonical_json(manifest)))
+
+
+class Bundle:
+    """A bundle that was checked: each file is the one its manifest names, and there is no other."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], digest: str) -> None:
+        """Keep what `open` has checked."""
+        self.folder, self.manifest, self.digest = folder, manifest, digest
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Check a folder and open it.
+
+        Raises:
+            MissingError: there is no bundle.
+            BundleError: it is damaged.
+
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            msg = f"{folder} holds no bundle: `dvc repro` makes one"
+            raise MissingError(msg)
+        try:
+            manifest = json.loads(path.read_bytes())
+            layers = {layer["annotations"][TITLE]: layer for layer in manifest["layers"]}
+        except (ValueError, KeyError, TypeError) as exc:
+            msg = f"{path} is no bundle's manifest: {exc!r}"
+            raise BundleError(msg) from exc
+        if manifest.get("artifactType") != ARTIFACT:
+            msg = f"{path} is a manifest of {manifest.get('artifactType')}, not of {ARTIFACT}"
+            raise BundleError(msg)
+        _check(folder, layers)
+        return cls(folder, manifest, sha256_of(path))
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The digest of each file."""
+        return {layer["annotations"][TITLE]: layer["digest"] for layer in self.manifest["layers"]}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """What the manifest says of the whole."""
+        return dict(self.manifest["annotations"])
+
+    @cached_property
+    def spec(self) -> FeatureSpec:
+        """What the model is fed."""
+        return FeatureSpec.load(self.folder / "features.json")
+
+    def json(self, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Read one of its JSON files."""
+        return json.loads((self.folder / name).read_text())
+
+
+def _check(folder: Path, layers: Mapping[str, Mapping[str, Any]]) -> None:
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+    for name in sorted(found ^ layers.keys()):
+        msg = f"{folder}: {name} is {'not in the manifest' if name in found else 'missing'}"
+        raise BundleError(msg)
+    for name, layer in layers.items():
+        path = folder / name
+        if path.is_symlink() or path.stat().st_size != layer["size"] or f"sha256:{sha256_of(path)}" != layer["digest"]:
+            msg = f"{path} is not the file that the manifest names: its digest differs"
+            raise BundleError(msg)

@@ -1,0 +1,66 @@
+"""Fit the model and those beside it, and let each score the rows that none has seen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tandem import boosting
+from tandem.baselines import Baseline, Logistic, Rates, Scores
+from tandem.boosting import Booster
+from tandem.features import SLICE, FeatureSpec
+from tandem.files import write_json
+from tandem.params import TrainParams, TuneParams
+from tandem.run import step
+from tasks.splits import matrix, part, split_of
+
+
+@step
+def fit_booster(rows: pl.DataFrame, names: tuple[str, ...], chosen: TrainParams, params: TuneParams) -> Booster:
+    """Fit on the first part of the rows, stopped by the second."""
+    data = boosting.prepare(split_of(rows, names))
+    return boosting.fit(data, chosen, params).booster
+
+
+@step
+def fit_simple(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Baseline]:
+    """Fit the models that can be read."""
+    fit = part(rows, "fit")
+    return {"rates": Rates.fit(fit, spec.rates), "logistic": Logistic.fit(fit, spec.names)}
+
+
+@step
+def scored(
+    rows: pl.DataFrame, spec: FeatureSpec, boosters: Mapping[str, Booster], simple: Mapping[str, Baseline]
+) -> pl.DataFrame:
+    """Score rows by every model, beside their labels and the slices they are in."""
+    slices = [name for name in rows.columns if name.startswith(SLICE)]
+    columns: dict[str, Scores] = {
+        name: boosting.predict(booster, matrix(rows, inputs_of(name, spec))).astype(np.float64)
+        for name, booster in boosters.items()
+    }
+    columns |= {name: model.scores(rows) for name, model in simple.items()}
+    return rows.select("moment", "label", *slices).with_columns(**{n: pl.Series(s) for n, s in columns.items()})
+
+
+def inputs_of(model: str, spec: FeatureSpec) -> tuple[str, ...]:
+    """Name the inputs of a model; only a baseline has fewer than all."""
+    return spec.names_without(model) if model in spec.baselines else spec.names
+
+
+@step
+def importance(booster: Booster, spec: FeatureSpec) -> dict[str, float]:
+    """Give each input's share of all that the trees gained."""
+    gain = booster.get_score(importance_type="total_gain")
+    total = sum(sorted(gain.values()))
+    return {name: round(gain.get(name, 0.0) / total, 6) for name in spec.names}
+
+
+@step
+def write_models(boosters: Mapping[str, Booster], simple: Mapping[str, Rates | Logistic], folder: Path) -> None:
+    """Write each model as JSON: ours by itself, those it is compared with beside it."""
+    for name, booster in boosters.items():
+        boosting.write_booster(booster, folder / ("" if name == "model" else "baselines") / f"{name}.json")
+    for name, model in simple.items():
+        write_json(folder / "baselines" / f"{name}.json", model.model_dump(mode="json"))
