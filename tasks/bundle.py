@@ -61,7 +61,7 @@ def source_files(root: Path) -> list[Path]:
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].values()
     params = yaml.safe_load((root / "params.yaml").read_text())
     named = {dep.replace("${problem}", params["problem"]) for stage in stages for dep in stage["deps"]}
-    named |= {"dvc.yaml", "params.yaml", "pyproject.toml"}
+    named |= {"dvc.yaml", "params.yaml"}
     paths = [root / name for name in named if not name.startswith("data/") or name == "data/sources.lock"]
     found = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
     return sorted(file for file in found if file.is_file() and "__pycache__" not in file.parts)

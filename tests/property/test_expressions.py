@@ -211,7 +211,7 @@ class Duck:
         try:
             found = self.connection.execute(query).fetchall()
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as exc:
-            assert any(word in str(exc) for word in ("verflow", "out of range", "by zero", "range"))
+            assert any(word in str(exc) for word in ("verflow", "range", "by zero", "to local TIMESTAMP"))
             return None
         assert {type_.replace("INTEGER", "BIGINT") for _, type_ in found} == {expression.type}
         return [bits(value) for value, _ in found]

@@ -119,9 +119,8 @@ def test_fairness_has_a_line_for_each_judged_slice(evaluation: Evaluation) -> No
     lines = [(each.column, each.value) for each in evaluation.fairness]
     assert lines == [("place", "north"), ("place", "south"), ("kind", "a"), ("kind", "b")]
     places = [each for each in evaluation.fairness if each.column == "place"]
-    costs = evaluation.costs
     acted = sum(each.rows * (each.share_acted or 0) for each in places)
-    assert acted == pytest.approx(costs.true_positives + costs.false_positives, abs=0.01)
+    assert acted == pytest.approx(evaluation.costs.true_positives + evaluation.costs.false_positives, abs=0.01)
 
 
 def test_all_gates_pass_a_good_model(scores: pl.DataFrame, params: Params) -> None:
@@ -199,8 +198,7 @@ def test_no_slice_to_judge_is_said_and_passes(scores: pl.DataFrame, params: Para
 
 
 def test_a_slice_of_one_class_has_no_auc_and_is_not_the_worst(scores: pl.DataFrame, params: Params) -> None:
-    north = pl.col("place") == "north"
-    altered = scores.with_columns(label=pl.col("label") & north)
+    altered = scores.with_columns(label=pl.col("label") & (pl.col("place") == "north"))
     evaluation = evaluate(altered, ["rates"], ["place"], params)
     assert evaluation.slices["place"].judged["south"].auc is None
     assert {gate.name: gate.reason for gate in evaluation.gates}["worst_slice_auc"].startswith("place=north: ")
@@ -213,8 +211,8 @@ def test_what_is_written_is_read_back(evaluation: Evaluation, tmp_path: Path) ->
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["auc"], metrics["gates_failed"]) == (evaluation.overall.auc, 0)
     assert metrics["margin_over_rates"] == evaluation.baselines["rates"].margin
-    gates = {gate.name: gate.figure for gate in evaluation.gates}
-    assert (metrics["worst_slice_auc"], metrics["slice_ece"]) == (gates["worst_slice_auc"], gates["slice_ece"])
+    for gate in evaluation.gates:
+        assert metrics[gate.name] == gate.figure
     assert {type(value) for value in metrics.values()} == {int, float}
 
 
