@@ -1,7 +1,6 @@
 """Serve a bundle over HTTP, in the foreground, until SIGTERM or Ctrl-C."""
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import uvicorn
@@ -19,8 +18,7 @@ def serve(folder: Path | None, params: Params, settings: Settings, host: str, po
     """Check the bundle, take the views' values as of its day, and answer."""
     data = settings.of(params.problem)
     bundle = Bundle.open(folder or data / "bundle")
-    as_of = datetime.fromisoformat(bundle.annotations["tandem.as_of"])
-    tick = newest_tick(as_of, params.features)
-    model = Model(bundle, snapshot_at(data / "views", bundle.spec, tick), tick, as_of)
+    tick = newest_tick(bundle.as_of, params.features)
+    model = Model(bundle, snapshot_at(data / "views", bundle.spec, tick), tick, bundle.as_of)
     sys.stderr.write(f"serving bundle {bundle.digest[:12]} on http://{host}:{port}\n")
     uvicorn.run(App(model), host=host, port=port, log_level="warning", lifespan="off", access_log=False)

@@ -6,6 +6,7 @@ The folder is an OCI artifact: `manifest.json` is an OCI image manifest, each ot
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -97,6 +98,11 @@ class Bundle:
     def annotations(self) -> dict[str, str]:
         """What the manifest says of the whole."""
         return dict(self.manifest["annotations"])
+
+    @property
+    def as_of(self) -> datetime:
+        """Before which all that it was made of was known."""
+        return datetime.fromisoformat(self.annotations["tandem.as_of"])
 
     @cached_property
     def spec(self) -> FeatureSpec:

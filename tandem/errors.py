@@ -8,6 +8,7 @@ TandemError
 ├── MissingError         what a command reads has not been made yet
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
+├── StageError           a stage of the pipeline failed
 └── BundleError          a bundle is damaged or incomplete
 """
 
@@ -51,6 +52,15 @@ class GateError(TandemError):
     """A gate failed, so there is no bundle."""
 
     exit_code = 3
+
+
+class StageError(TandemError):
+    """A stage of the pipeline failed; its own words stand above."""
+
+    def __init__(self, stage: str, code: int) -> None:
+        """Pass on the code that the stage ended with."""
+        super().__init__(f"stage {stage} failed; what depends on it was not run")
+        self.stage, self.exit_code = stage, code
 
 
 class BundleError(TandemError):

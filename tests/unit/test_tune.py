@@ -20,8 +20,8 @@ from tasks.tune import Study, trial_table, tune
 FIRST = TrainParams(depth=2, learning_rate=0.3, min_child_weight=5.0, subsample=0.8, colsample=0.5, l2=1.0)
 PARAMS = TuneParams(
     seed=7,
-    trials=6,
-    startup=2,
+    trials=7,
+    startup=3,
     rounds=40,
     patience=5,
     depth=(1, 3),

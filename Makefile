@@ -1,0 +1,81 @@
+# The one list of words; hooks, people and .ci/run call these and nothing else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help setup fmt check test e2e repro run serve bench clean features
+
+PYTHON ?= python3
+PORT ?= 8080
+export PORT
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+
+help: ## Show these words
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+# uv knows nothing of pip's settings, so the index that is set up for pip is handed on
+define install
+	index=$$(pip config get global.index-url 2>/dev/null || true)
+	UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$${index:-}}; [ -z "$$UV_DEFAULT_INDEX" ] && unset UV_DEFAULT_INDEX || export UV_DEFAULT_INDEX
+	uv pip sync --quiet --python .venv/bin/python $(1)
+	uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements-uv.lock
+endef
+
+.venv/uv: requirements-uv.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tandem needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	touch $@
+
+.venv/run: .venv/uv requirements.lock pyproject.toml
+	@echo "installing packages into .venv"
+	$(call install,requirements.lock)
+	touch $@
+
+.venv/dev: .venv/uv requirements-dev.lock pyproject.toml
+	@echo "installing packages and development tools into .venv"
+	$(call install,requirements-dev.lock)
+	touch $@ .venv/run
+
+setup: .venv/dev ## Make .venv/ with all packages and development tools
+
+fmt: .venv/dev ## Format the code and mend what can be mended
+	ruff format
+	ruff check --fix
+
+check: .venv/dev ## Lint and check types
+	ruff format --check
+	ruff check
+	mypy
+
+test: .venv/dev ## Unit, property and integration tests
+	coverage erase
+	coverage run -m pytest tests/unit tests/property tests/integration
+	coverage combine --quiet
+	coverage report
+
+e2e: .venv/dev ## The commands of README and docs, the whole graph, and the same bytes again
+	pytest tests/e2e
+
+repro: .venv/run ## Run the pipeline's changed stages with DVC
+	dvc repro
+
+run: .venv/run ## Data to a served model: run the pipeline and serve it (PORT=8080)
+	tandem run
+	exec tandem serve
+
+serve: .venv/run ## Serve the bundle that the pipeline made (PORT=8080)
+	exec tandem serve
+
+bench: .venv/dev ## Measure, and write benchmarks/RESULTS.md
+	python benchmarks/run.py
+
+lock: .venv/uv ## Resolve pyproject.toml anew into the locks
+	uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements.lock
+	uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header requirements-uv.in -o requirements-uv.lock
+
+clean: ## Delete what can be made again: .venv, caches, data (var/ stays)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* data/*/

@@ -1,0 +1,104 @@
+"""The pipeline's graph, which dvc.yaml states. The only module that uses DVC's own code, which `dvc.api` does not show."""
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tandem.errors import MissingError, StageError
+
+State = Literal["cached", "changed", "never run"]
+EXIT = re.compile(r"exited with (\d+)")
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What running one stage came to."""
+
+    name: str
+    ran: bool
+    seconds: float
+
+
+@contextmanager
+def _own_interpreter() -> Iterator[None]:
+    """Let the stages' `python` be this one: Debian has no `python`, and DVC looks along PATH."""
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+class Graph:
+    """The stages of the pipeline in this folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the DVC repository.
+
+        Raises:
+            MissingError: the folder has none.
+
+        """
+        from dvc.repo import Repo  # noqa: PLC0415 - 1 s
+
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        if not (root / "dvc.yaml").is_file():
+            msg = f"{root.resolve()} has no dvc.yaml: run this in the project's folder"
+            raise MissingError(msg)
+        self._repo: Any = Repo(str(root), _wait_for_lock=True)
+
+    @property
+    def names(self) -> list[str]:
+        """The stages in an order in which each comes after those it needs."""
+        import networkx as nx  # noqa: PLC0415 - comes with DVC
+
+        return [stage.name for stage in nx.dfs_postorder_nodes(self._repo.index.graph)]
+
+    def states(self) -> dict[str, State]:
+        """Say of each stage whether its outputs are what its inputs gave."""
+        changed = {name.split(":")[-1] for name in self._repo.status()}
+        return {
+            stage.name: ("changed" if stage.name in changed else "cached") if stage.md5 or self._locked(stage) else "never run"
+            for stage in (self._stage(name) for name in self.names)
+        }
+
+    def _stage(self, name: str) -> Any:  # noqa: ANN401 - DVC's
+        return next(stage for stage in self._repo.index.stages if stage.name == name)
+
+    def _locked(self, stage: Any) -> bool:  # noqa: ANN401 - DVC's
+        return all(out.hash_info for out in stage.outs)
+
+    def run(self, name: str, *, force: bool = False) -> StageRun:
+        """Run one stage if anything that it depends on changed.
+
+        Raises:
+            StageError: it failed; what it said stands on stderr.
+
+        """
+        from dvc.exceptions import DvcException  # noqa: PLC0415
+
+        start = time.perf_counter()
+        try:
+            with _own_interpreter():
+                ran = self._repo.reproduce(name, single_item=True, force=force)
+        except DvcException as exc:
+            raise StageError(name, _code(exc)) from exc
+        return StageRun(name, bool(ran), time.perf_counter() - start)
+
+
+def _code(exc: BaseException) -> int:
+    """Find the exit code of the stage's command, which DVC tells in words only."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if found := EXIT.search(str(cause)):
+            return int(found.group(1))
+        cause = cause.__cause__
+    return 1
