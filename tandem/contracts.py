@@ -52,6 +52,11 @@ def marked(schema: type[dy.Schema], mark: dict[str, bool]) -> tuple[str, ...]:
     return tuple(n for n, c in schema.columns().items() if (c.metadata or {}).items() >= mark.items())
 
 
+def required(schema: type[dy.Schema]) -> tuple[str, ...]:
+    """Names of the columns that every row must fill."""
+    return tuple(name for name, column in schema.columns().items() if not column.nullable)
+
+
 def sql_types(schema: type[dy.Schema]) -> dict[str, str]:
     """DuckDB's type of each column that a file of the source has."""
     own = {name: column for name, column in schema.columns().items() if name not in Row.columns()}
@@ -76,6 +81,6 @@ def json_schema(schema: type[dy.Schema]) -> dict[str, Any]:
         "description": (schema.__doc__ or "").strip(),
         "type": "object",
         "additionalProperties": False,
-        "required": [n for n, c in schema.columns().items() if not c.nullable],
+        "required": list(required(schema)),
         "properties": properties,
     }

@@ -34,8 +34,13 @@ def connect(*folders: Path) -> Iterator[Connection]:
 
 
 def quoted(name: str) -> str:
-    """Return an identifier or text as SQL's; names come from contracts and file names, never from data."""
+    """Return text as SQL's; names come from contracts and file names, never from data."""
     return "'" + name.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a column's name as SQL's, whatever else the word may mean there."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 class Warehouse:

@@ -107,24 +107,36 @@ def _write_part(part: Part, folder: Path) -> None:
 
 
 @step
-def part_of(source: Source, path: Path, landed: Landed, spec: Problem, cache: Path) -> Path:
-    """Give the folder with the facts of one landed file; the file is read only if it or its code is new."""
+def part_of(
+    source: Source, path: Path, landed: Landed, spec: Problem, cache: Path, landing: str | None = None
+) -> Path:
+    """Give the folder with the facts of one raw file; the file is read only if it or its code is new.
+
+    Its digest is its name, unless it has not landed yet.
+    """
+    landing = landing or path.name
     beside = [file for name in source.beside for file in landed[name]]
-    key = digest_of(source.name, path.name, *(file.name for file in beside), _code(spec, source))
+    key = digest_of(source.name, landing, *(file.name for file in beside), _code(spec, source))
     folder = cache / "ingest" / key
     if not folder.is_dir():
-        log.info("reading", extra={"source": source.name, "landing": path.name[:12]})
-        raw = read_raw(path, source, spec.contracts.SOURCES[source.name])
+        log.info("reading", extra={"source": source.name, "landing": landing[:12]})
+        raw = read_raw(path, source, spec.contracts.SOURCES[source.name], landing)
         looked_up = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside}
         with files.atomic_folder(folder) as temporary:
             _write_part(facts_of(raw, looked_up, source, spec), temporary)
     return folder
 
 
+def known_days(part: Path) -> tuple[str, str] | None:
+    """Give the first and the last day on which facts of a raw file became known; a lookup table has none."""
+    days: list[str] = sorted(json.loads((part / "counts.json").read_text())["batches"])
+    return (days[0], days[-1]) if days else None
+
+
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
     """Read the accepted rows of a source that others look things up in."""
     contract = spec.contracts.SOURCES[source.name]
-    return pl.concat(contract.filter(read_raw(path, source, contract)).result for path in paths)
+    return pl.concat(contract.filter(read_raw(path, source, contract, path.name)).result for path in paths)
 
 
 def _merged(paths: list[Path], contract: type[Fact], target: Path) -> int:

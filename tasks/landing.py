@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
@@ -49,9 +50,6 @@ def _fetch(pin: Pin, folder: Path) -> Path:
         if not found.is_file():
             msg = f"{pin.source} is pinned to {pin.sha256[:12]}, but neither the landing nor {rest} holds it"
             raise SourceError(msg)
-        if (got := sha256_of(found)) != pin.sha256:
-            msg = f"{pin.source}: {pin.fetch} gave {got[:12]}, but data/sources.lock pins {pin.sha256[:12]}"
-            raise SourceError(msg)
         return _keep(found, folder / pin.sha256)
 
 
@@ -59,37 +57,55 @@ def _keep(path: Path, target: Path) -> Path:
     if not target.is_file():
         with atomic(target) as temporary:
             shutil.copyfile(path, temporary)
+            if (got := sha256_of(temporary)) != target.name:
+                msg = f"{path} has the digest {got[:12]}, and not {target.name[:12]}, which is pinned"
+                raise SourceError(msg)
             temporary.chmod(0o444)
     return target
 
 
 @step
-def landed_files(pins: Pins, problem: Problem, folder: Path) -> dict[str, tuple[Path, ...]]:
-    """Give the pinned files of each source; what is missing is fetched by its digest.
+def landed_files(
+    pins: Pins, problem: Problem, folder: Path, names: Collection[str] | None = None
+) -> dict[str, tuple[Path, ...]]:
+    """Give the pinned files of each source, or of those named; what is missing is fetched by its digest.
 
     Raises:
         SourceError: a file is damaged, cannot be fetched, or a source has none.
 
     """
     found: dict[str, tuple[Path, ...]] = {}
-    for source in problem.sources:
-        mine = pins.of(problem.name, source.name)
+    for name in [source.name for source in problem.sources] if names is None else names:
+        mine = pins.of(problem.name, name)
         if not mine:
-            msg = f"data/sources.lock pins no file of {problem.name}/{source.name}: `tandem land {source.name} FILE`"
+            msg = f"data/sources.lock pins no file of {problem.name}/{name}: `tandem land {name} FILE`"
             raise SourceError(msg)
-        found[source.name] = tuple(landed(folder, pin) or _fetch(pin, folder) for pin in mine)
+        found[name] = tuple(landed(folder, pin) or _fetch(pin, folder) for pin in mine)
     return found
 
 
 @step
-def land_file(path: Path, folder: Path) -> Path:
-    """Copy a file into the landing, under its digest.
+def pin_of(path: Path, source: str, fetch: str | None = None) -> Pin:
+    """Name a file by its digest; it is fetched from where it is, told from this folder if it is below it.
 
     Raises:
         SourceError: there is no such file.
 
     """
     if not path.is_file():
-        msg = f"{path}: no such file"
+        msg = f"{path} ({source}): no such file"
         raise SourceError(msg)
-    return _keep(path, folder / sha256_of(path))
+    here, found = Path.cwd(), path.resolve()
+    near = found.relative_to(here) if found.is_relative_to(here) else found
+    return Pin(source=source, sha256=sha256_of(path), bytes=path.stat().st_size, fetch=fetch or f"file:{near}")
+
+
+@step
+def land_file(path: Path, folder: Path, pin: Pin) -> Path:
+    """Copy a file into the landing, under its digest.
+
+    Raises:
+        SourceError: it is no longer the file that was pinned.
+
+    """
+    return _keep(path, folder / pin.sha256)

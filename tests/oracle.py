@@ -8,7 +8,7 @@ import io
 import struct
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -114,13 +114,14 @@ class Observation:
         return self.event_at + HOUR
 
 
-def rows_of(path: Path) -> list[Raw]:
+def rows_of(path: Path) -> Iterator[Raw]:
     """Read a CSV file, or the one in a zip."""
     if not zipfile.is_zipfile(path):
         with path.open(newline="") as lines:
-            return list(csv.DictReader(lines))
+            yield from csv.DictReader(lines)
+        return
     with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as table:
-        return list(csv.DictReader(io.TextIOWrapper(table, newline="")))
+        yield from csv.DictReader(io.TextIOWrapper(table, newline=""))
 
 
 def instant_of(text: str) -> datetime:

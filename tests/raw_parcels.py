@@ -54,7 +54,7 @@ def orders() -> list[Order]:
         for _ in range(A_DAY):
             depot = draw.choice(sorted(TOWNS))
             at = FIRST + timedelta(days=day, minutes=draw.randrange(1440))
-            promised = at + timedelta(hours=draw.randrange(5, 48))
+            promised = at + timedelta(hours=draw.randrange(7, 48))
             found.append(
                 Order(
                     parcel=f"P{len(found):06d}",

@@ -15,15 +15,15 @@ import pytest
 
 from flows.ingest import ingest
 from flows.views import views
-from tandem.landing import Pin, Pins
+from tandem.landing import Pins
 from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.settings import Settings
 from tandem.warehouse import Warehouse
-from tasks.landing import land_file, landed_files
+from tasks.landing import land_file, landed_files, pin_of
 from tasks.training_set import describe, requests_of, with_features, with_views
 from tasks.views import read_specs, read_view
-from tests.oracle import DAY, Raw, flight_of, instant_of, observation_of, rows_of, zones_of
+from oracle import DAY, Raw, flight_of, instant_of, observation_of, rows_of, zones_of
 
 ROOT = Path(__file__).parents[1]
 PARAMS = Params.load(ROOT / "params.yaml")
@@ -39,18 +39,15 @@ class Sources:
     weather: list[Raw]
 
     @classmethod
-    def landed(cls) -> "Sources":
-        """Read what data/sources.lock pins."""
+    def landed(cls, first: date, days: int) -> "Sources":
+        """Read, of what data/sources.lock pins, what was scheduled or observed on so many days."""
         pins = Pins.load(ROOT / "data" / "sources.lock")
-        found = landed_files(pins, load_problem(PROBLEM), ROOT / "var" / "landing")
-        return cls(**{name: rows_of(paths[0]) for name, paths in found.items()})
-
-    def between(self, first: date, end: date) -> "Sources":
-        """Keep what was scheduled or observed on the days from the first until before the end."""
-        return replace(
-            self,
-            flights=[row for row in self.flights if first <= _day(row) < end],
-            weather=[row for row in self.weather if first <= _day(row) < end],
+        files = landed_files(pins, load_problem(PROBLEM), ROOT / "var" / "landing")
+        wanted = {str(first + timedelta(days=n)) for n in range(days)}
+        return cls(
+            airports=list(rows_of(files["airports"][0])),
+            flights=[row for row in rows_of(files["flights"][0]) if _day(row) in wanted],
+            weather=[row for row in rows_of(files["weather"][0]) if _day(row) in wanted],
         )
 
     @property
@@ -59,8 +56,8 @@ class Sources:
         return zones_of(self.airports)
 
 
-def _day(row: Raw) -> date:
-    return date(int(row["year"]), int(row["month"]), int(row["day"]))
+def _day(row: Raw) -> str:
+    return f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}"
 
 
 def erased(sources: Sources, moment: datetime) -> Sources:
@@ -125,9 +122,9 @@ class World:
                     archive.writestr(f"{name}.csv", _table(rows))
             else:
                 path.write_text(_table(rows))
-            kept = land_file(path, self.settings.landing)
-            source = f"{self.params.problem}/{name}"
-            pins.append(Pin(source=source, sha256=kept.name, bytes=kept.stat().st_size, fetch=f"file:{path.name}"))
+            pin = pin_of(path, f"{self.params.problem}/{name}")
+            land_file(path, self.settings.landing, pin)
+            pins.append(pin)
         Pins(pins=tuple(pins)).save(self.settings.data / "sources.lock")
 
     def build(self) -> None:
@@ -153,7 +150,7 @@ class World:
         with Warehouse.open(self.data / "facts", self.params.as_of, self.params.features.tick) as warehouse:
             joined = with_views(requests_of(problem, warehouse, self.params.features), spec, warehouse, folder)
             made = with_features(joined, spec, warehouse)
-        return made.select("moment", *problem.keys, *(n for n in spec.names if n not in problem.keys))
+        return made.select("moment", *problem.keys, *spec.names)
 
 
 def rebuilt(sources: Sources, folder: Path, as_of: datetime, problem: str = PROBLEM) -> World:

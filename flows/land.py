@@ -1,0 +1,32 @@
+"""Land a raw file: read it through its contract and map it to facts, and only then keep and pin it."""
+
+from pathlib import Path
+
+from tandem.landing import Pin, Pins
+from tandem.params import Params
+from tandem.problem import load_problem
+from tandem.run import operation
+from tandem.settings import Settings
+from tasks.ingest import known_days, part_of
+from tasks.landing import land_file, landed_files, pin_of
+
+
+@operation
+def land(source: str, file: Path, params: Params, settings: Settings, fetch: str | None = None) -> Pin:
+    """Add one file of a source to the pinned inputs; one that is not what it should be changes nothing.
+
+    Raises:
+        SourceError: the file is not what it should be, or what its facts look things up in has not landed.
+
+    """
+    problem = load_problem(params.problem)
+    lock = settings.data / "sources.lock"
+    pins = Pins.load(lock) if lock.exists() else Pins(pins=())
+    declared = problem.source(source)
+    beside = landed_files(pins, problem, settings.landing, declared.beside)
+    pin = pin_of(file, f"{problem.name}/{source}", fetch)
+    part = part_of(declared, file, beside, problem, settings.cache, landing=pin.sha256)
+    land_file(file, settings.landing, pin)
+    known = pin.model_copy(update={"known": known_days(part)})
+    pins.with_pin(known).save(lock)
+    return known

@@ -1,0 +1,129 @@
+"""What tests of all layers share: the tests' own tiny problem, its graph run in-process, and copies of the tree."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import flows  # noqa: F401 - pins the processor before numpy is there
+from flows.land import land
+from raw_parcels import write_all
+from tandem.landing import Pin
+from tandem.params import Params
+from tandem.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+TREE = ("flows", "tasks", "tandem", "problems", "dvc.yaml", "pyproject.toml", "requirements.lock", ".dvc", ".dvcignore")
+STAGES = ("ingest", "views", "training_set", "tune", "train", "evaluate", "bundle")
+PARCELS = ROOT / "tests" / "problems" / "parcels"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder of its own in which a problem's graph runs."""
+
+    root: Path
+    params: Params
+    settings: Settings
+
+    @property
+    def data(self) -> Path:
+        """The problem's part of the data."""
+        return self.settings.of(self.params.problem)
+
+    @property
+    def lock(self) -> Path:
+        """What is pinned."""
+        return self.settings.data / "sources.lock"
+
+    def run(self, *stages: str) -> None:
+        """Run stages in this process, one after the other."""
+        for stage in stages:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(self.root)
+                getattr(import_module(f"flows.{stage}"), stage)(self.params, self.settings)
+
+    def land(self, source: str, file: Path) -> Pin:
+        """Land one raw file."""
+        return land(source, file, self.params, self.settings)
+
+    def files(self, *folders: str) -> dict[str, bytes]:
+        """Every file below some folders of the problem's data, or all of them, with its bytes."""
+        below = [self.data / folder for folder in folders] or [self.data]
+        paths = sorted(path for folder in below for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.data).as_posix(): path.read_bytes() for path in paths}
+
+
+def copy_tree(target: Path, params: Path = PARCELS / "params.yaml") -> Path:
+    """Copy what the graph needs, without git, data and state, and with the tests' own problem in its place."""
+    target.mkdir(parents=True, exist_ok=True)
+    ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+    for name in TREE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=ignored, symlinks=True)
+        elif source.exists():
+            shutil.copyfile(source, target / name)
+    shutil.copytree(PARCELS, target / "problems" / "parcels", ignore=ignored)
+    shutil.copyfile(params, target / "params.yaml")
+    (target / "data").mkdir()
+    return target
+
+
+def workspace_at(root: Path) -> Workspace:
+    """Say where things are in a folder."""
+    settings = Settings(data=root / "data", var=root / "var", tracking_uri="")
+    return Workspace(root, Params.load(PARCELS / "params.yaml"), settings)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    """The raw files of the tests' own problem, each with its source; what others look things up in comes first."""
+    return write_all(tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="session")
+def _landed(raw: list[tuple[str, Path]], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace in which all raw files have landed, for others to copy."""
+    made = workspace_at(tmp_path_factory.mktemp("landed"))
+    for source, file in raw:
+        made.land(source, file)
+    return made
+
+
+def _copied(landed: Workspace, root: Path) -> Workspace:
+    for name in ("data", "var"):
+        shutil.copytree(getattr(landed.settings, name), root / name, dirs_exist_ok=True)
+    return workspace_at(root)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Workspace:
+    """A folder with nothing in it, for the tests' own problem."""
+    return workspace_at(tmp_path / "workspace")
+
+
+@pytest.fixture
+def landed(_landed: Workspace, tmp_path: Path) -> Workspace:
+    """A folder in which all raw files of the tests' own problem have landed, and nothing was run."""
+    return _copied(_landed, tmp_path / "workspace")
+
+
+@pytest.fixture
+def workspace(_landed: Workspace, tmp_path: Path) -> Iterator[Workspace]:
+    """A copy of the tree, the current folder, in which the raw files of the tests' own problem have landed."""
+    root = copy_tree(tmp_path / "workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        yield _copied(_landed, root)
+
+
+@pytest.fixture(scope="session")
+def built(_landed: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The tests' own problem after the whole graph, from data to bundle; only to be read."""
+    made = _copied(_landed, copy_tree(tmp_path_factory.mktemp("built") / "workspace"))
+    made.run(*STAGES)
+    return made
