@@ -34,9 +34,7 @@ def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 @app.command()
-def run(
-    *, force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False
-) -> None:
+def run(*, force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
     """Run the pipeline: every stage whose inputs changed, from raw data to a bundle.
 
     Does what `dvc repro` does, a line a stage, and ends with the model's figures. Exits with 3 when a gate
@@ -83,7 +81,8 @@ def land(
     from flows.land import land as flow  # noqa: PLC0415
 
     params, settings = _read()
-    _say(flow(params, settings, source, file, fetch))
+    pin = flow(source, file, params, settings, fetch)
+    _say(f"landed {pin.sha256[:12]} as {pin.source}, facts known {' to '.join(pin.known or ('always',))}")
 
 
 @app.command()

@@ -20,9 +20,9 @@ def ingest(params: Params, settings: Settings) -> None:
         source.name: [part_of(source, path, landed, problem, settings.cache) for path in landed[source.name]]
         for source in problem.sources
     }
-    repeated = write_facts(parts, problem, target / "facts")
+    write_facts(parts, problem, target / "facts")
     write_quarantine(parts, target / "quarantine")
-    write_json(target / "reports" / "ingest.json", report(parts, landed, repeated))
+    write_json(target / "reports" / "ingest.json", report(parts, landed, problem, target / "facts"))
 
 
 if __name__ == "__main__":

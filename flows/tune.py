@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tandem import boosting
 from tandem.files import digest_of, sha256_of, write_json
 from tandem.params import Params
 from tandem.run import entry, operation
@@ -18,9 +19,7 @@ def tune(params: Params, settings: Settings) -> None:
     rows, spec = read_rows(data / "training_set")
     study = _digest(data / "training_set")
     tracker = _tracker(settings, params.problem, study)
-    done = verbs.tune(
-        split_of(rows, spec.names), params.tune, params.train, settings.cache / "tune" / study, tracker
-    )
+    done = verbs.tune(split_of(rows, spec.names), params.tune, params.train, settings.cache / "tune" / study, tracker)
     tracker.close()
     write_json(data / "tune" / "trials.json", verbs.trial_table(done).to_dicts())
     write_json(data / "tune" / "best.json", done.best.model_dump(exclude={"curve"}))
@@ -29,7 +28,7 @@ def tune(params: Params, settings: Settings) -> None:
 def _digest(folder: Path) -> str:
     """Name a study by its rows and the code that runs it."""
     rows = [sha256_of(path) for path in sorted(folder.iterdir())]
-    code = [sha256_of(Path(str(module.__file__))) for module in (verbs, verbs.boosting)]
+    code = [sha256_of(Path(str(module.__file__))) for module in (verbs, boosting)]
     return digest_of(*rows, *code)
 
 

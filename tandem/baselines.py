@@ -1,7 +1,7 @@
 """Models simple enough to be read, which ours must beat: a table of rates, and a logistic regression."""
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -12,14 +12,6 @@ from tandem.params import Frozen
 Scores = NDArray[np.float64]
 PRIOR = 20
 """Rows of the overall rate that are mixed into each key's own."""
-
-
-class Baseline(Protocol):
-    """What can score rows of the training set."""
-
-    def scores(self, rows: pl.DataFrame) -> Scores:
-        """Give the probability of each row."""
-        ...
 
 
 class Rates(Frozen):

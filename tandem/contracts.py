@@ -4,6 +4,9 @@ A column is marked by its metadata: `KEY` says which entity or request a row is 
 the workspace unprotected.
 """
 
+import ast
+import inspect
+import sys
 from typing import Any
 
 import dataframely as dy
@@ -61,6 +64,29 @@ def sql_types(schema: type[dy.Schema]) -> dict[str, str]:
     """DuckDB's type of each column that a file of the source has."""
     own = {name: column for name, column in schema.columns().items() if name not in Row.columns()}
     return {name: SQL_TYPES[type(column)] for name, column in own.items()}
+
+
+def code_of(schema: type[dy.Schema]) -> str:
+    """Give the code of a contract and of all that it uses of its module, so that a change of another is none of its."""
+    tree = ast.parse(inspect.getsource(sys.modules[schema.__module__]))
+    defined = {name: node for node in tree.body for name in _names_defined(node)}
+    waiting, found = [schema.__name__], dict[str, ast.stmt]()
+    while waiting:
+        name = waiting.pop()
+        found[name] = defined[name]
+        used = {node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)}
+        waiting += sorted((used & defined.keys()) - found.keys())
+    return "\n".join(ast.unparse(found[name]) for name in sorted(found))
+
+
+def _names_defined(node: ast.stmt) -> list[str]:
+    match node:
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [alias.asname or alias.name.split(".")[0] for alias in names]
+        case _:
+            return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
 
 
 def json_schema(schema: type[dy.Schema]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the model is fed: the request's fields, the views' values, the request features, and which of them are inputs."""
+"""What the model is fed: the request's fields, the views' values, the request features, and which are inputs."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pipeline's graph, which dvc.yaml states. The only module that uses DVC's own code, which `dvc.api` does not show."""
+"""The pipeline's graph, as dvc.yaml states it. No other module uses those parts of DVC that `dvc.api` hides."""
 
 import logging
 import os
@@ -66,7 +66,9 @@ class Graph:
         """Say of each stage whether its outputs are what its inputs gave."""
         changed = {name.split(":")[-1] for name in self._repo.status()}
         return {
-            stage.name: ("changed" if stage.name in changed else "cached") if stage.md5 or self._locked(stage) else "never run"
+            stage.name: ("changed" if stage.name in changed else "cached")
+            if stage.md5 or self._locked(stage)
+            else "never run"
             for stage in (self._stage(name) for name in self.names)
         }
 

@@ -86,7 +86,9 @@ def spec_of(view: View, frame: pl.DataFrame) -> ViewSpec:
             msg = f"views/{view.name}.sql: value {name} has no meaning: write `as {name},  -- ...` beside it"
             raise ProblemError(msg)
         if frame.schema[name] not in TYPES:
-            msg = f"views/{view.name}.sql: {name} is {frame.schema[name]}; cast it to one of {', '.join(TYPES.values())}"
+            msg = (
+                f"views/{view.name}.sql: {name} is {frame.schema[name]}; cast it to one of {', '.join(TYPES.values())}"
+            )
             raise ProblemError(msg)
     _check_unique(view, frame, [*keys, VALID_FROM])
     types = {name: TYPES[frame.schema[name]] for name in values}
@@ -97,5 +99,6 @@ def _check_unique(view: View, frame: pl.DataFrame, on: Sequence[str]) -> None:
     """Rows are sorted by their keys, so a repeated one stands beside the first."""
     same = frame.select(pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in on)).to_series()
     if frame.height > 1 and same.any():
-        msg = f"views/{view.name}.sql gives two rows for {frame.filter(same).select(on).row(0)}; its grain is {view.grain}"
+        first = frame.filter(same).select(on).row(0)
+        msg = f"views/{view.name}.sql gives two rows for {first}; its grain is {view.grain}"
         raise ProblemError(msg)

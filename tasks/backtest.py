@@ -37,7 +37,8 @@ def future_rows(problem: Problem, bundle: Bundle, facts: Path, until: datetime) 
         features = with_features(with_views(asked, spec, warehouse, Path(folder)), spec, warehouse)
         rows = with_labels(features, problem, warehouse).filter(pl.col("label").is_not_null())
     if rows.is_empty():
-        raise TooFewRowsError(f"labels known from {bundle.as_of} until {until}", got=0, need=1)
+        what = f"labels known from {bundle.as_of} until {until}"
+        raise TooFewRowsError(what, got=0, need=1)
     return rows
 
 

@@ -1,7 +1,6 @@
 """Put a bundle together, or refuse to."""
 
 import io
-import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -95,7 +94,9 @@ def write_inputs(problem: Problem, params: Params, data: Path, folder: Path) -> 
     made += [path.relative_to(data).as_posix() for path in sorted((data / "views").iterdir())]
     facts = {path.relative_to(data).as_posix(): sha256_of(path) for path in sorted((data / "facts").rglob("*.parquet"))}
     inputs = {
-        "landing": {source.name: [pin.sha256 for pin in pins.of(problem.name, source.name)] for source in problem.sources},
+        "landing": {
+            source.name: [pin.sha256 for pin in pins.of(problem.name, source.name)] for source in problem.sources
+        },
         "environment": sha256_of(Path("requirements.lock")),
         "stages": facts | {name: sha256_of(data / name) for name in made},
     }

@@ -1,5 +1,6 @@
 """The model card: what a person should know before trusting a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tandem.features import FeatureSpec
@@ -9,7 +10,7 @@ from tandem.run import step
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 
 
-def table(heading: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def table(heading: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     """Return a Markdown table."""
     lines = [heading, ("---",) * len(heading), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
@@ -33,29 +34,34 @@ def model_card(spec: FeatureSpec, params: Params, evaluation: dict[str, Any], tr
     parts = [(name, of["rows"], of["positives"], of["from"], of["until"]) for name, of in training["parts"].items()]
     outcomes = [(name, count) for name, count in training["outcomes"].items()]
     gates = [(gate["name"], gate["verdict"], gate["reason"]) for gate in evaluation["gates"]]
-    return "\n\n".join(
-        [
-            f"# Model card: {spec.problem}",
-            f"{spec.question} Made of what was known before {params.as_of} UTC.",
-            "## Data",
-            table(("part", "rows", "positives", "from", "until"), parts),
-            table(("outcome of a request", "requests"), outcomes),
-            "Requests without a label are neither fitted nor judged.",
-            "## Figures on held-out time",
-            table(("model", *FIGURES), models),
-            table(("month", "rows", *FIGURES), months),
-            f"## By slice\n\nSlices with fewer than {evaluation['smallest_slice']} rows are not judged.",
-            table(("slice", "rows", *FIGURES), slices),
-            "## Costs",
-            f"Acting in vain costs {params.costs.false_alarm}, not acting when needed {params.costs.miss}: acting is "
-            f"cheaper from a score of {costs['threshold']:.3f} on. Over {costs['days']} days that was worth "
-            f"{costs['value_a_day']:.2f} a day against the better of always and never acting.",
-            "## Gates",
-            table(("gate", "verdict", "reason"), gates),
-            "## Limits",
-            f"Inputs are as old as their tick: {spec.tick_minutes} minutes apart, used from {spec.lag_minutes} minutes "
-            "on. The model knows the world up to its day; how it ages is what `tandem backtest` shows.",
-            "## Rebuild",
-            "`source.tar` holds the code and params, `inputs.json` the digest of every raw file and of the lock.",
-        ]
-    ) + "\n"
+    money = (
+        f"Acting in vain costs {params.costs.false_alarm}, not acting when needed {params.costs.miss}: acting is "
+        f"cheaper from a score of {costs['threshold']:.3f} on. Over {costs['days']} days that was worth "
+        f"{costs['value_a_day']:.2f} a day against the better of always and never acting."
+    )
+    limits = (
+        f"Inputs are as old as their tick: {spec.tick_minutes} minutes apart, used from {spec.lag_minutes} minutes on. "
+        "The model knows the world up to its day; how it ages is what `tandem backtest` shows."
+    )
+    paragraphs = [
+        f"# Model card: {spec.problem}",
+        f"{spec.question} Made of what was known before {params.as_of} UTC.",
+        "## Data",
+        table(("part", "rows", "positives", "from", "until"), parts),
+        table(("outcome of a request", "requests"), outcomes),
+        "Requests without a label are neither fitted nor judged.",
+        "## Figures on held-out time",
+        table(("model", *FIGURES), models),
+        table(("month", "rows", *FIGURES), months),
+        f"## By slice\n\nSlices with fewer than {evaluation['smallest_slice']} rows are not judged.",
+        table(("slice", "rows", *FIGURES), slices),
+        "## Costs",
+        money,
+        "## Gates",
+        table(("gate", "verdict", "reason"), gates),
+        "## Limits",
+        limits,
+        "## Rebuild",
+        "`source.tar` holds the code and params, `inputs.json` the digest of every raw file and of the lock.",
+    ]
+    return "\n\n".join(paragraphs) + "\n"

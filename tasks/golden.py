@@ -30,13 +30,20 @@ def _instants(count: int, as_of: datetime, rng: np.random.Generator) -> list[dat
     return [as_of + timedelta(minutes=int(minutes)) for minutes in rng.integers(0, 7 * 1440, count)]
 
 
+def sorted_columns(columns: list[list[datetime]]) -> list[list[datetime]]:
+    """Put the instants of each row in order: what is declared later happens later."""
+    return [list(column) for column in zip(*map(sorted, zip(*columns, strict=True)), strict=True)]
+
+
 def _requests(contract: type[dy.Schema], as_of: datetime, rng: np.random.Generator) -> pl.DataFrame:
     """Make requests up from the contract: no person and no thing in them exists."""
     clocks = [name for name, column in contract.columns().items() if isinstance(column, dy.Datetime)]
-    stamps = np.sort(np.array([_instants(GOLDEN, as_of, rng) for _ in clocks]), axis=0) if clocks else []
-    given = {name: list(column) for name, column in zip(clocks, stamps, strict=True)}
+    stamps = sorted_columns([_instants(GOLDEN, as_of, rng) for _ in clocks])
+    given = dict(zip(clocks, stamps, strict=True))
     seed = int(rng.integers(2**31))
-    return contract.sample(GOLDEN, overrides=given or None, generator=dy.random.Generator(seed)).with_columns(moment=pl.lit(as_of))
+    return contract.sample(GOLDEN, overrides=given or None, generator=dy.random.Generator(seed)).with_columns(
+        moment=pl.lit(as_of)
+    )
 
 
 def _view_rows(spec: FeatureSpec, views: Path, hidden: Sequence[str], rng: np.random.Generator) -> pl.DataFrame:

@@ -3,21 +3,23 @@
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dataframely as dy
+import duckdb
 import polars as pl
 
-from tandem import contracts, files, problem, warehouse
+from tandem import contracts, files, problem, processor, warehouse
 from tandem.contracts import Fact, Row
 from tandem.errors import ProblemError
-from tandem.files import canonical_json, digest_of, write_json
+from tandem.files import digest_of, write_json
 from tandem.problem import Problem, Source
 from tandem.run import step
-from tandem.warehouse import connect
+from tandem.warehouse import Connection, connect
 from tasks import reading
 from tasks.reading import read_raw
 
@@ -70,46 +72,63 @@ def facts_of(raw: pl.DataFrame, beside: Mapping[str, pl.DataFrame], source: Sour
     with connect() as con:
         for name, frame in {**beside, "raw": accepted}.items():
             con.register(name, frame)
-        ready = spec.folder / "facts" / f"{source.name}.sql"
-        made = ready.read_text() if ready.is_file() else "select * from raw"
-        con.execute(f"create temp table {source.name} as {made}")
+        con.register(source.name, _mapped(con, spec, source.name) if _sql(spec, source.name).is_file() else accepted)
         for kind in source.kinds:
-            mapped: pl.DataFrame = con.sql(spec.sql(f"facts/{kind}")).pl()
             contract = spec.contracts.FACTS[kind]
-            part.facts[kind] = part.admit(mapped, contract, kind).sort(_total_order(contract))
+            part.facts[kind] = _once(part.admit(_mapped(con, spec, kind), contract, kind), contract)
     return part
 
 
-def _total_order(contract: type[Fact]) -> list[str]:
-    return ["known_at", *contracts.marked(contract, contracts.KEY), "landing", "row"]
+def _sql(spec: Problem, name: str) -> Path:
+    return spec.folder / "facts" / f"{name}.sql"
+
+
+def _mapped(con: Connection, spec: Problem, name: str) -> pl.DataFrame:
+    try:
+        frame: pl.DataFrame = con.sql(spec.sql(f"facts/{name}")).pl()
+    except duckdb.Error as exc:
+        msg = f"problems/{spec.name}/facts/{name}.sql does not run: {exc}"
+        raise ProblemError(msg) from exc
+    return frame
+
+
+def _once(facts: pl.DataFrame, contract: type[Fact]) -> pl.DataFrame:
+    """Put facts in their one order; one that was said before, in any file, is not said again."""
+    origin = list(Row.columns())
+    said = [name for name in contract.column_names() if name not in origin]
+    first = ["known_at", *contracts.marked(contract, contracts.KEY), *origin]
+    return facts.sort(list(dict.fromkeys([*first, *said]))).unique(said, keep="first", maintain_order=True)
 
 
 def _code(spec: Problem, source: Source) -> str:
     """Digest of all that maps this source's rows, so that a change makes its batches again, and only its."""
-    own = [spec.folder / "facts" / f"{name}.sql" for name in (source.name, *source.kinds)]
-    shared = [Path(str(module.__file__)) for module in (contracts, files, problem, warehouse, reading)]
-    paths = [*own, *shared, Path(__file__), spec.folder / "contracts.py", spec.folder / "problem.py"]
-    return digest_of(*(path.read_bytes() for path in paths if path.is_file()))
+    sources = [source, *map(spec.source, source.beside)]
+    met = [spec.contracts.SOURCES[each.name] for each in sources] + [
+        spec.contracts.FACTS[kind] for kind in source.kinds
+    ]
+    paths = [_sql(spec, name) for name in (source.name, *source.kinds)]
+    own = [f"{path.name}\n{path.read_text()}" for path in paths if path.is_file()]
+    modules = (contracts, files, problem, processor, warehouse, reading, sys.modules[__name__])
+    shared = [Path(str(module.__file__)).read_bytes() for module in modules]
+    engines = [f"{module.__name__} {module.__version__}" for module in (dy, duckdb, pl)]
+    return digest_of(*map(repr, sources), *map(contracts.code_of, met), *own, *shared, *engines)
 
 
 def _write_part(part: Part, folder: Path) -> None:
-    days: dict[str, dict[str, int]] = {}
     for kind, frame in part.facts.items():
         for (month,), rows in frame.group_by(MONTH, maintain_order=True):
             target = folder / kind / f"{month}.parquet"
             target.parent.mkdir(exist_ok=True)
             rows.write_parquet(target)
-        for day, count in frame.group_by(DAY, maintain_order=True).len().iter_rows():
-            days.setdefault(day, {})[kind] = count
-    write_json(folder / "counts.json", {"contracts": part.counts, "batches": days})
+    days = [day.isoformat() for frame in part.facts.values() for day in frame["known_at"].dt.date().unique()]
+    known = [min(days), max(days)] if days else None
+    write_json(folder / "counts.json", {"contracts": part.counts, "known": known})
     quarantined = [frame.select(*QUARANTINE) for frame in part.quarantined]
     pl.concat([pl.DataFrame(schema=QUARANTINE), *quarantined]).write_parquet(folder / "quarantine.parquet")
 
 
 @step
-def part_of(
-    source: Source, path: Path, landed: Landed, spec: Problem, cache: Path, landing: str | None = None
-) -> Path:
+def part_of(source: Source, path: Path, landed: Landed, spec: Problem, cache: Path, landing: str | None = None) -> Path:
     """Give the folder with the facts of one raw file; the file is read only if it or its code is new.
 
     Its digest is its name, unless it has not landed yet.
@@ -129,8 +148,13 @@ def part_of(
 
 def known_days(part: Path) -> tuple[str, str] | None:
     """Give the first and the last day on which facts of a raw file became known; a lookup table has none."""
-    days: list[str] = sorted(json.loads((part / "counts.json").read_text())["batches"])
-    return (days[0], days[-1]) if days else None
+    known = _counts(part)["known"]
+    return (known[0], known[1]) if known else None
+
+
+def _counts(part: Path) -> dict[str, Any]:
+    counts: dict[str, Any] = json.loads((part / "counts.json").read_text())
+    return counts
 
 
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
@@ -139,32 +163,26 @@ def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFram
     return pl.concat(contract.filter(read_raw(path, source, contract, path.name)).result for path in paths)
 
 
-def _merged(paths: list[Path], contract: type[Fact], target: Path) -> int:
-    """Make one file of several parts, and give the number of facts that had landed before."""
+def _merge(paths: list[Path], contract: type[Fact], target: Path) -> None:
     if len(paths) == 1:
         shutil.copyfile(paths[0], target)
-        return 0
-    both = pl.concat(pl.read_parquet(path) for path in paths).sort(_total_order(contract))
-    said = [name for name in both.columns if name not in Row.columns()]
-    once = both.unique(said, keep="first", maintain_order=True)
-    once.write_parquet(target)
-    return both.height - once.height
+    else:
+        _once(pl.concat(pl.read_parquet(path) for path in paths), contract).write_parquet(target)
 
 
 @step
-def write_facts(parts: Mapping[str, list[Path]], spec: Problem, folder: Path) -> dict[str, int]:
+def write_facts(parts: Mapping[str, list[Path]], spec: Problem, folder: Path) -> None:
     """Write each kind's facts, a file a month of known dates; the same landing gives the same bytes in any order."""
-    repeated: dict[str, int] = {}
     with files.atomic_folder(folder) as temporary:
         for source in spec.sources:
             for kind in source.kinds:
                 (temporary / kind).mkdir()
+                contract = spec.contracts.FACTS[kind]
                 found = sorted(path for part in parts[source.name] for path in (part / kind).glob("*.parquet"))
                 for month in sorted({path.name for path in found}):
-                    same = [path for path in found if path.name == month]
-                    again = _merged(same, spec.contracts.FACTS[kind], temporary / kind / month)
-                    repeated[kind] = repeated.get(kind, 0) + again
-    return repeated
+                    _merge([path for path in found if path.name == month], contract, temporary / kind / month)
+                if not found:  # a view may ask for what has never happened
+                    contract.create_empty().write_parquet(temporary / kind / "none.parquet")
 
 
 @step
@@ -177,17 +195,18 @@ def write_quarantine(parts: Mapping[str, list[Path]], folder: Path) -> None:
 
 
 @step
-def report(parts: Mapping[str, list[Path]], landed: Landed, repeated: Mapping[str, int]) -> dict[str, Any]:
+def report(parts: Mapping[str, list[Path]], landed: Landed, spec: Problem, facts: Path) -> dict[str, Any]:
     """Count rows by source, landed file, contract and rule, and facts by batch, which is a source's known date."""
-    sources = {}
+    sources: dict[str, Any] = {}
+    repeated: dict[str, int] = {}
     for source, paths in parts.items():
-        counts = [json.loads((path / "counts.json").read_text()) for path in paths]
+        by_file = {path.name: _counts(part)["contracts"] for path, part in zip(landed[source], paths, strict=True)}
         batches: dict[str, dict[str, int]] = {}
-        for count in counts:
-            for day, kinds in count["batches"].items():
-                into = batches.setdefault(day, {})
-                for kind, number in kinds.items():
-                    into[kind] = into.get(kind, 0) + number
-        by_file = {path.name: count["contracts"] for path, count in zip(landed[source], counts, strict=True)}
-        sources[source] = {"landings": by_file, "batches": batches}
-    return {"sources": sources, "repeated": dict(repeated)}
+        for kind in spec.source(source).kinds:
+            days = pl.scan_parquet(facts / kind / "*.parquet").group_by(DAY.alias("day")).len().sort("day").collect()
+            for day, count in days.iter_rows():
+                batches.setdefault(day, {})[kind] = count
+            accepted = sum(counts[kind]["accepted"] for counts in by_file.values())
+            repeated[kind] = accepted - days["len"].sum()
+        sources[source] = {"landings": by_file, "batches": dict(sorted(batches.items()))}
+    return {"sources": sources, "repeated": repeated}

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tandem import boosting
-from tandem.baselines import Baseline, Logistic, Rates, Scores
+from tandem.baselines import Logistic, Rates, Scores
 from tandem.boosting import Booster
 from tandem.features import SLICE, FeatureSpec
 from tandem.files import write_json
@@ -24,7 +24,7 @@ def fit_booster(rows: pl.DataFrame, names: tuple[str, ...], chosen: TrainParams,
 
 
 @step
-def fit_simple(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Baseline]:
+def fit_simple(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Rates | Logistic]:
     """Fit the models that can be read."""
     fit = part(rows, "fit")
     return {"rates": Rates.fit(fit, spec.rates), "logistic": Logistic.fit(fit, spec.names)}
@@ -32,7 +32,7 @@ def fit_simple(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Baseline]:
 
 @step
 def scored(
-    rows: pl.DataFrame, spec: FeatureSpec, boosters: Mapping[str, Booster], simple: Mapping[str, Baseline]
+    rows: pl.DataFrame, spec: FeatureSpec, boosters: Mapping[str, Booster], simple: Mapping[str, Rates | Logistic]
 ) -> pl.DataFrame:
     """Score rows by every model, beside their labels and the slices they are in."""
     slices = [name for name in rows.columns if name.startswith(SLICE)]

@@ -156,7 +156,8 @@ def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.D
     parted = rows.with_columns(split=split)
     for name in ("fit", "stop", "test"):
         if (got := parted.filter(pl.col("split") == name).height) < params.smallest:
-            raise TooFewRowsError(f"the {name} part of the training set", got=got, need=params.smallest)
+            what = f"the {name} part of the training set"
+            raise TooFewRowsError(what, got=got, need=params.smallest)
     return parted
 
 

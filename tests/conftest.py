@@ -7,10 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from raw_parcels import write_all
 
 import flows  # noqa: F401 - pins the processor before numpy is there
 from flows.land import land
-from raw_parcels import write_all
 from tandem.landing import Pin
 from tandem.params import Params
 from tandem.settings import Settings

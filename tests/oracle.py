@@ -238,7 +238,7 @@ def history(prefix: str, flights: Iterable[Flight], tick: datetime) -> Row | Non
     recent = [delay for day, delay in landed if day <= tick < day + 28 * DAY]
     return {
         f"{prefix}_flights_28d": float(len(recent)),
-        f"{prefix}_late_28d": mean([delay >= 15 for delay in recent]),  # noqa: PLR2004 - the question's own number
+        f"{prefix}_late_28d": mean([delay >= 15 for delay in recent]),
         f"{prefix}_delay_28d": mean([min(delay, LONGEST_DELAY) for delay in recent]),
     }
 

@@ -25,7 +25,9 @@ L1,Lisbon,Europe/Lisbon
 X9,"Nowhere, beyond",
 """
 COURIERS = {"B1": ("c01", "c02", "c03"), "H1": ("c04", "c05"), "L1": ("c06", "c07", "c08")}
-CUSTOMERS = tuple(f"{first}{last}@example.org" for first in ("ada", "bo", "cleo", "dan") for last in ("kim", "lo", "my"))
+CUSTOMERS = tuple(
+    f"{first}{last}@example.org" for first in ("ada", "bo", "cleo", "dan") for last in ("kim", "lo", "my")
+)
 NIGHT = datetime(2024, 3, 31, 2, 30)  # noqa: DTZ001 - on a wall clock in Berlin, where there was no such time
 
 

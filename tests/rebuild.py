@@ -4,14 +4,15 @@ import csv
 import io
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+from oracle import DAY, Raw, flight_of, observation_of, rows_of, zones_of
 
 from flows.ingest import ingest
 from flows.views import views
@@ -23,7 +24,6 @@ from tandem.warehouse import Warehouse
 from tasks.landing import land_file, landed_files, pin_of
 from tasks.training_set import describe, requests_of, with_features, with_views
 from tasks.views import read_specs, read_view
-from oracle import DAY, Raw, flight_of, instant_of, observation_of, rows_of, zones_of
 
 ROOT = Path(__file__).parents[1]
 PARAMS = Params.load(ROOT / "params.yaml")
@@ -50,10 +50,11 @@ class Sources:
             weather=[row for row in rows_of(files["weather"][0]) if _day(row) in wanted],
         )
 
-    @property
-    def zones(self) -> dict[str, ZoneInfo]:
-        """Zone of each airport."""
-        return zones_of(self.airports)
+    @cached_property
+    def understood(self) -> list[tuple[Raw, Flight]]:
+        """Each row of flights, and what the oracle reads in it."""
+        zones = zones_of(self.airports)
+        return [(row, flight_of(row, zones)) for row in self.flights]
 
 
 def _day(row: Raw) -> str:
@@ -62,11 +63,9 @@ def _day(row: Raw) -> str:
 
 def erased(sources: Sources, moment: datetime) -> Sources:
     """Take out of the raw rows all that was not known before a moment: it has not happened yet."""
-    zones = sources.zones
-    flights = (_erased(row, zones, moment) for row in sources.flights)
     return replace(
         sources,
-        flights=[row for row in flights if row],
+        flights=[left for row, flight in sources.understood if (left := _erased(row, flight, moment))],
         weather=[row for row in sources.weather if observation_of(row).known_at < moment],
     )
 
@@ -75,8 +74,7 @@ ARRIVAL = {"arr_time": "NA", "arr_delay": "NA", "air_time": "NA"}
 DEPARTURE = {"dep_time": "NA", "dep_delay": "NA"}
 
 
-def _erased(row: Raw, zones: Mapping[str, ZoneInfo], moment: datetime) -> Raw | None:
-    flight = flight_of(row, zones)
+def _erased(row: Raw, flight: Flight, moment: datetime) -> Raw | None:
     if flight.scheduled_known_at >= moment:
         return None
     if flight.departed_at is None or flight.departed_at >= moment:
@@ -115,8 +113,8 @@ class World:
         """Write the raw files, and pin them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         pins = []
-        for name, rows in vars(sources).items():
-            path = self.raw(name)
+        for name in ("airports", "flights", "weather"):
+            path, rows = self.raw(name), getattr(sources, name)
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path, "w") as archive:
                     archive.writestr(f"{name}.csv", _table(rows))

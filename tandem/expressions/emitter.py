@@ -72,19 +72,8 @@ class Emitter:
             self.refuse(node, next((why for kind, why in REASONS.items() if isinstance(node, kind)), None))
         if unknown := [key for key, value in node.args.items() if value and key not in uses]:
             self.refuse(node, f"leave {', '.join(unknown)} out")
-        with self._deeper(node):
+        with self.deeper(node):
             return handler(self, node)
-
-    def condition(self, node: exp.Expr) -> Code:
-        """Emit a condition of a CASE: true or not, unknown being not; unlike values, AND and OR stop early."""
-        if isinstance(node, exp.Paren):
-            return self.condition(node.this)
-        if not isinstance(node, exp.And | exp.Or):
-            return self.boolean(node)
-        operator = ast.And() if isinstance(node, exp.And) else ast.Or()
-        with self._deeper(node):
-            sides = [self.condition(node.this), self.condition(node.expression)]
-        return Code(BOOLEAN, ast.BoolOp(operator, [side.node for side in sides]), raises=any(s.raises for s in sides))
 
     def boolean(self, node: exp.Expr) -> Code:
         """Emit what must be a truth value."""
@@ -137,7 +126,8 @@ class Emitter:
             self.refuse(node, f"it {exc}: cast its parts, as in `x::double`")
 
     @contextmanager
-    def _deeper(self, node: exp.Expr) -> Iterator[None]:
+    def deeper(self, node: exp.Expr) -> Iterator[None]:
+        """Refuse a node that is nested too deep for recursion."""
         self._depth += 1
         if self._depth > DEEPEST:
             self.refuse(node, f"it is nested more than {DEEPEST} deep: compute a part of it in a view")

@@ -131,12 +131,37 @@ def _logic(emitter: Emitter, a: Code, b: Code, *, both: bool) -> Code:
 
 @on(exp.Between, uses="this low high")
 def _between(emitter: Emitter, node: exp.Between) -> Code:
-    x, low, high = codes = emitter.union(node, (node.this, node.args["low"], node.args["high"]))
-    if low.is_constant and high.is_constant:
-        return emitter.builder.strict(BOOLEAN, "low <= x <= high", x=x, low=low, high=high)
-    assignments, (x, low, high) = emitter.builder.let(*codes)
-    within = _logic(emitter, compared(emitter, exp.GTE, x, low), compared(emitter, exp.LTE, x, high), both=True)
-    return emitter.builder.after(assignments, within, raises=any(code.raises for code in codes))
+    assignments, sides, raises = _sides(emitter, node)
+    return emitter.builder.after(assignments, _logic(emitter, *sides, both=True), raises=raises)
+
+
+def _sides(emitter: Emitter, node: exp.Between) -> tuple[list[ast.expr], tuple[Code, Code], bool]:
+    """Return the two comparisons that BETWEEN is, and the assignments to evaluate before them."""
+    x, low, high = emitter.union(node, (node.this, node.args["low"], node.args["high"]))
+    assignments, (bound,) = emitter.builder.let(x)
+    sides = compared(emitter, exp.GTE, bound, low), compared(emitter, exp.LTE, bound, high)
+    return assignments, sides, x.raises
+
+
+def condition(emitter: Emitter, node: exp.Expr) -> Code:
+    """Emit the condition of a CASE: true or not, unknown being not; unlike in values, AND and OR stop early."""
+    match node:
+        case exp.Paren():
+            return condition(emitter, node.this)
+        case exp.And() | exp.Or():
+            with emitter.deeper(node):
+                return _either(node, condition(emitter, node.this), condition(emitter, node.expression))
+        case exp.Between() if not node.args.get("symmetric"):
+            with emitter.deeper(node):
+                assignments, sides, raises = _sides(emitter, node)
+            return emitter.builder.after(assignments, _either(node, *sides), raises=raises)
+        case _:
+            return emitter.boolean(node)
+
+
+def _either(node: exp.Expr, a: Code, b: Code) -> Code:
+    operator = ast.Or() if isinstance(node, exp.Or) else ast.And()
+    return Code(BOOLEAN, ast.BoolOp(operator, [a.node, b.node]), raises=a.raises or b.raises)
 
 
 @on(exp.In, uses="this expressions")
@@ -164,7 +189,7 @@ def _case(emitter: Emitter, node: exp.Case) -> Code:
             for branch in node.args["ifs"]
         ]
     else:
-        conditions = [emitter.condition(branch.this) for branch in node.args["ifs"]]
+        conditions = [condition(emitter, branch.this) for branch in node.args["ifs"]]
     default = node.args.get("default") or exp.Null()
     results = emitter.union(node, (*(branch.args["true"] for branch in node.args["ifs"]), default))
     return emitter.builder.after(assignments, _choice(emitter, conditions, results), raises=raises)
@@ -173,7 +198,7 @@ def _case(emitter: Emitter, node: exp.Case) -> Code:
 @on(exp.If, uses="this true false")
 def _if(emitter: Emitter, node: exp.If) -> Code:
     results = emitter.union(node, (node.args["true"], node.args.get("false") or exp.Null()))
-    return _choice(emitter, [emitter.condition(node.this)], results)
+    return _choice(emitter, [condition(emitter, node.this)], results)
 
 
 def _choice(emitter: Emitter, conditions: list[Code], results: list[Code]) -> Code:

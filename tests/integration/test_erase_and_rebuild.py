@@ -8,14 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
 from rebuild import LEAKS, PROBLEM, Leak, Sources, erased, rebuilt
 
 DAYS = 33
 """More than the longest window: what entered it first has left it again."""
-MOMENTS = 6
+MOMENTS = 5
 STRETCHES = ("spring forward", "fall back", "any", "another")
-"""Each with its own moments: 24 in all."""
+"""Each with its own moments: 20 in all."""
 LATEST = datetime(2014, 3, 1)  # noqa: DTZ001 - UTC, as all instants
 """Nothing is cut at `as_of`: what is not known was erased."""
 

@@ -9,10 +9,9 @@ and for `plain` expressions, in which only the outermost construct can make such
 import math
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import duckdb
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -223,11 +222,13 @@ class Duck:
     def answers(self, expression: Expression, rows: list[int]) -> list[object] | None:
         """The values of some rows, None if one of them raises."""
         shown = f"epoch_us(a.{expression.name})" if expression.type == Type.TIMESTAMP else f"a.{expression.name}"
-        query = f"select {shown}, typeof(a.{expression.name}) from (select {expression.sql} from request where n in $1 order by n) a"  # noqa: S608
+        query = f"select {shown}, typeof(a.{expression.name}) from (select {expression.sql} from request where n in $1 order by n) a"
         try:
             found = self.connection.execute(query, [rows]).fetchall()
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as exc:
-            assert any(word in str(exc) for word in ("verflow", "range", "by zero", "to local TIMESTAMP", "cast decimal"))
+            assert any(
+                word in str(exc) for word in ("verflow", "range", "by zero", "to local TIMESTAMP", "cast decimal")
+            )
             return None
         assert {type_.replace("INTEGER", "BIGINT") for _, type_ in found} <= {expression.type}
         return [bits(value) for value, _ in found]
