@@ -76,7 +76,7 @@ def land(
 ) -> None:
     """Take a raw file into the landing and pin it in data/sources.lock, if it is what its contract says.
 
-    Example: tandem land weather 2014-01.csv
+    Example: tandem land orders 2014-01.csv
     """
     from flows.land import land as flow  # noqa: PLC0415
 
@@ -129,7 +129,7 @@ def diff(
 ) -> None:
     """Compare two bundles: data, features, params, and figures by slice.
 
-    Example: tandem diff old/bundle data/flights/bundle --markdown
+    Example: tandem diff old/bundle new/bundle --markdown
     """
     from flows.diff import diff as flow  # noqa: PLC0415
     from tasks.show import diff_report  # noqa: PLC0415
@@ -170,3 +170,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

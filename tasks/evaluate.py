@@ -1,7 +1,7 @@
 """The held-out rows judged: figures, intervals, baselines, slices, costs, and the gates' verdicts with reasons.
 
 It always succeeds: what cannot be said is null, and a failed gate is written down for the bundle to refuse.
-What is drawn for an interval are days, not rows: the rows of a day share their weather and their trouble, so that
+What is drawn for an interval are days, not rows: the rows of a day share their luck and their trouble, so that
 rows drawn one by one would give intervals far too narrow.
 """
 

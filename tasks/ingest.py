@@ -128,7 +128,7 @@ def _write_part(part: Part, folder: Path) -> None:
 
 
 @step
-def part_of(source: Source, path: Path, landed: Landed, spec: Problem, cache: Path, landing: str | None = None) -> Path:
+def part_of(source: Source, path: Path, landed: Landed, spec: Problem, cache: Path, landing: str | None = None) -> Path:  # noqa: PLR0913, PLR0917 - what its key is made of
     """Give the folder with the facts of one raw file; the file is read only if it or its code is new.
 
     Its digest is its name, unless it has not landed yet.
@@ -160,7 +160,10 @@ def _counts(part: Path) -> dict[str, Any]:
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
     """Read the accepted rows of a source that others look things up in."""
     contract = spec.contracts.SOURCES[source.name]
-    return pl.concat(contract.filter(read_raw(path, source, contract, path.name)).result for path in paths)
+    rows: pl.DataFrame = pl.concat(
+        contract.filter(read_raw(path, source, contract, path.name)).result for path in paths
+    )
+    return rows
 
 
 def _merge(paths: list[Path], contract: type[Fact], target: Path) -> None:

@@ -256,7 +256,7 @@ def read_raw(path: Path, source: Source, contract: type[dy.Schema], landing: str
     try:
         if not path.is_file():
             msg = "no such file"
-            raise SourceError(msg)
+            raise SourceError(msg)  # noqa: TRY301 - named with the file below, as all that is wrong with it
         return _table(path, source, contract).with_columns(landing=pl.lit(landing))
     except SourceError as exc:
         msg = f"{path} ({source.name}): {exc}"

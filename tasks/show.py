@@ -1,6 +1,7 @@
 """Facts as text for a terminal."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
 
 
-def table(heading: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def table(heading: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     """Return columns that line up: text to the left, numbers to the right."""
     text = [tuple(_cell(value) for value in row) for row in [heading, *rows]]
     widths = [max(len(row[place]) for row in text) for place in range(len(heading))]

@@ -196,106 +196,139 @@ def mean(values: list[int]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def delays(prefix: str, flights: Iterable[Flight], tick: datetime) -> Row | None:
+Teller = Callable[[datetime], Row | None]
+"""Says what is true at a tick; nothing where there was no fact yet."""
+
+
+def delays(prefix: str, flights: Iterable[Flight]) -> Teller:
     """A fact is in a window from the tick that publishes it until as many hours later."""
     left = [(published(f.departed_at), f.dep_delay) for f in flights if f.departed_at and f.dep_delay is not None]
     landed = [(published(f.arrived_at), f.arr_delay) for f in flights if f.arrived_at and f.arr_delay is not None]
-    if not any(at <= tick for at, _ in left + landed):
-        return None
+    first = min((at for at, _ in left + landed), default=None)
 
-    def last(facts: list[tuple[datetime, int]], hours: int) -> list[int]:
-        return [min(delay, LONGEST_DELAY) for at, delay in facts if at <= tick < at + hours * HOUR]
+    def last(facts: list[tuple[datetime, int]], hours: int, tick: datetime) -> list[int]:
+        begin = tick - hours * HOUR
+        return [min(delay, LONGEST_DELAY) for at, delay in facts if begin < at <= tick]
 
-    row: Row = {f"{prefix}_departures_1h": float(len(last(left, 1)))}
-    for hours in (1, 3, 24):
-        row[f"{prefix}_dep_{hours}h"] = mean(last(left, hours))
-        row[f"{prefix}_arr_{hours}h"] = mean(last(landed, hours))
-    return row
+    def told(tick: datetime) -> Row | None:
+        if first is None or tick < first:
+            return None
+        row: Row = {f"{prefix}_departures_1h": float(len(last(left, 1, tick)))}
+        for hours in (1, 3, 24):
+            row[f"{prefix}_dep_{hours}h"] = mean(last(left, hours, tick))
+            row[f"{prefix}_arr_{hours}h"] = mean(last(landed, hours, tick))
+        return row
+
+    return told
 
 
-def overdue(prefix: str, flights: Iterable[Flight], tick: datetime) -> Row | None:
+def overdue(prefix: str, flights: Iterable[Flight]) -> Teller:
     """A flight is waited for until it leaves, 4 hours at most; where none ever was, nothing is said."""
-    waits: dict[int, list[tuple[datetime, datetime]]] = {15: [], 60: []}
-    for flight in flights:
-        gone = published(flight.scheduled_at) + 4 * HOUR
-        if flight.departed_at:
-            gone = min(gone, published(flight.departed_at))
-        for after, found in waits.items():
-            since = published(flight.scheduled_at + after * MINUTE)
-            if since <= tick and since < gone:
-                found.append((since, gone))
-    if not any(waits.values()):
-        return None
-    late, very_late = (float(sum(tick < gone for _, gone in found)) for found in waits.values())
-    return {f"{prefix}_overdue": late, f"{prefix}_overdue_1h": very_late}
+    late, very_late = ([wait for f in flights if (wait := _wait(f, after))] for after in (15, 60))
+    first = min((since for since, _ in late + very_late), default=None)
+
+    def told(tick: datetime) -> Row | None:
+        if first is None or tick < first:
+            return None
+        return {
+            f"{prefix}_overdue": float(sum(since <= tick < gone for since, gone in late)),
+            f"{prefix}_overdue_1h": float(sum(since <= tick < gone for since, gone in very_late)),
+        }
+
+    return told
 
 
-def history(prefix: str, flights: Iterable[Flight], tick: datetime) -> Row | None:
+def _wait(flight: Flight, after: int) -> tuple[datetime, datetime] | None:
+    """From when until when a flight is so many minutes late and has not left."""
+    since, gone = published(flight.scheduled_at + after * MINUTE), published(flight.scheduled_at) + 4 * HOUR
+    if flight.departed_at:
+        gone = min(gone, published(flight.departed_at))
+    return (since, gone) if since < gone else None
+
+
+def history(prefix: str, flights: Iterable[Flight]) -> Teller:
     """What landed on a day counts from the midnight that ends it, for 28 days."""
     landed = [(midnight(f.arrived_at) + DAY, f.arr_delay) for f in flights if f.arrived_at and f.arr_delay is not None]
-    if not any(day <= tick for day, _ in landed):
-        return None
-    recent = [delay for day, delay in landed if day <= tick < day + 28 * DAY]
-    return {
-        f"{prefix}_flights_28d": float(len(recent)),
-        f"{prefix}_late_28d": mean([delay >= 15 for delay in recent]),
-        f"{prefix}_delay_28d": mean([min(delay, LONGEST_DELAY) for delay in recent]),
-    }
+
+    def told(tick: datetime) -> Row | None:
+        if not any(day <= tick for day, _ in landed):
+            return None
+        recent = [delay for day, delay in landed if day <= tick < day + 28 * DAY]
+        return {
+            f"{prefix}_flights_28d": float(len(recent)),
+            f"{prefix}_late_28d": mean([delay >= 15 for delay in recent]),  # the question's own number
+            f"{prefix}_delay_28d": mean([min(delay, LONGEST_DELAY) for delay in recent]),
+        }
+
+    return told
 
 
-def congestion(flights: Iterable[Flight], tick: datetime) -> Row | None:
+def congestion(flights: Iterable[Flight]) -> Teller:
     """All flights of one hour of the schedule; a day later nobody asks."""
-    found = [f for f in flights if published(f.scheduled_known_at) <= tick]
-    if not found:
-        return None
-    gone = tick >= published(found[0].slot + DAY)
-    return {"slot_departures": None if gone else float(len(found))}
+    listed = [(published(f.scheduled_known_at), f.slot) for f in flights]
+
+    def told(tick: datetime) -> Row | None:
+        slots = [slot for at, slot in listed if at <= tick]
+        if not slots:
+            return None
+        return {"slot_departures": None if tick >= published(slots[0] + DAY) else float(len(slots))}
+
+    return told
 
 
-def last_leg(flights: Iterable[Flight], tick: datetime) -> Row | None:
+def _events(flight: Flight) -> Iterator[tuple[datetime, int, Flight]]:
+    if not flight.departed_at or published(flight.departed_at) > published(flight.scheduled_at):
+        yield flight.scheduled_at, 0, flight
+    if flight.departed_at:
+        yield flight.departed_at, 1, flight
+    if flight.arrived_at:
+        yield flight.arrived_at, 2, flight
+
+
+def last_leg(flights: Iterable[Flight]) -> Teller:
     """The newest of what is known: a leg was due and had not left, left, or landed."""
-    events: list[tuple[datetime, int, Flight]] = []
-    for flight in flights:
-        if not flight.departed_at or published(flight.departed_at) > published(flight.scheduled_at):
-            events.append((flight.scheduled_at, 0, flight))
-        if flight.departed_at:
-            events.append((flight.departed_at, 1, flight))
-        if flight.arrived_at:
-            events.append((flight.arrived_at, 2, flight))
-    seen = sorted((e for e in events if published(e[0]) <= tick), key=lambda e: e[2].dest)
-    if not seen:
-        return None
-    _, stage, leg = max(seen, key=lambda e: (e[0], e[1], e[2].scheduled_at))
-    expected = leg.arrives_at + (leg.dep_delay or 0) * MINUTE
-    return {
-        "leg_stage": stage,
-        "leg_delay": (None, leg.dep_delay, leg.arr_delay)[stage],
-        "leg_block": minutes(leg.arrives_at - leg.scheduled_at),
-        "leg_scheduled_at": leg.scheduled_at,
-        "leg_due_at": (leg.arrives_at, expected, leg.arrived_at)[stage],
-        "leg_dest": leg.dest,
-    }
+    events = sorted((event for flight in flights for event in _events(flight)), key=lambda e: e[2].dest)
+
+    def told(tick: datetime) -> Row | None:
+        seen = [event for event in events if published(event[0]) <= tick]
+        if not seen:
+            return None
+        _, stage, leg = max(seen, key=lambda e: (e[0], e[1], e[2].scheduled_at))
+        expected = leg.arrives_at + (leg.dep_delay or 0) * MINUTE
+        return {
+            "leg_stage": stage,
+            "leg_delay": (None, leg.dep_delay, leg.arr_delay)[stage],
+            "leg_block": minutes(leg.arrives_at - leg.scheduled_at),
+            "leg_scheduled_at": leg.scheduled_at,
+            "leg_due_at": (leg.arrives_at, expected, leg.arrived_at)[stage],
+            "leg_dest": leg.dest,
+        }
+
+    return told
 
 
-def weather(observations: Iterable[Observation], tick: datetime) -> Row | None:
+def weather(observations: Iterable[Observation]) -> Teller:
     """The newest observation, until it is 6 hours old."""
-    seen = [o for o in observations if published(o.known_at) <= tick]
-    if not seen:
-        return None
-    newest = max(seen, key=lambda o: o.event_at)
-    fresh = tick < published(newest.known_at) + 6 * HOUR
-    values = newest.values if fresh else dict.fromkeys(newest.values)
-    temp, dewp = values["temp"], values["dewp"]
-    kept = {name: value for name, value in values.items() if name != "dewp"}
-    return {**kept, "dew_spread": None if temp is None or dewp is None else temp - dewp}
+    made = [(published(o.known_at), o) for o in observations]
+
+    def told(tick: datetime) -> Row | None:
+        seen = [(at, o) for at, o in made if at <= tick]
+        if not seen:
+            return None
+        at, newest = max(seen, key=lambda pair: pair[1].event_at)
+        values = newest.values if tick < at + 6 * HOUR else dict.fromkeys(newest.values)
+        kept = {name: value for name, value in values.items() if name != "dewp"}
+        return {**kept, "dew_spread": _less(values["temp"], values["dewp"])}
+
+    return told
 
 
 @dataclass(frozen=True)
 class View:
-    """Which flights a row is about, and what it says of them at a tick."""
+    """Which flights a row is about, and what it says of them."""
 
     key: Callable[[Flight], Key | None]
-    row: Callable[[list[Flight], datetime], Row | None]
+    told: Callable[[list[Flight]], Teller]
 
 
 def _tailnum(flight: Flight) -> Key | None:
@@ -328,29 +361,27 @@ class Oracle:
         self.flights = [cut for flight in everything if (cut := known(flight, as_of))]
         observations = [observation_of(row) for row in rows_of(weather_)]
         self.observations = [o for o in observations if o.known_at < as_of and not _is_refused(o)]
-        self._weather: dict[Key, list[Observation]] = defaultdict(list)
+        self._told = {name: self._tellers(view) for name, view in VIEWS.items()}
+        by_origin: dict[Key, list[Observation]] = defaultdict(list)
         for observation in self.observations:
-            self._weather[observation.origin,].append(observation)
-        self._flights = {name: self._grouped(view) for name, view in VIEWS.items()}
+            by_origin[observation.origin,].append(observation)
+        self._told[WEATHER] = {key: weather(rows) for key, rows in by_origin.items()}
 
-    def _grouped(self, view: View) -> dict[Key, list[Flight]]:
+    def _tellers(self, view: View) -> dict[Key, Teller]:
         groups: dict[Key, list[Flight]] = defaultdict(list)
         for flight in self.flights:
             if key := view.key(flight):
                 groups[key].append(flight)
-        return groups
+        return {key: view.told(flights) for key, flights in groups.items()}
 
     def keys(self, view: str) -> set[Key]:
         """All keys that anything is known about."""
-        return set(self._weather if view == WEATHER else self._flights[view])
+        return set(self._told[view])
 
     def row(self, view: str, key: Key | None, tick: datetime) -> Row | None:
         """What a view must say of a key at a tick; None where it was never seen."""
-        if key is None:
-            return None
-        if view == WEATHER:
-            return weather(self._weather.get(key, ()), tick)
-        return VIEWS[view].row(self._flights[view].get(key, []), tick)
+        told = self._told[view].get(key) if key else None
+        return told(tick) if told else None
 
     def features(self, request: Flight) -> Row:
         """All that is known for a request, and what is computed from it."""

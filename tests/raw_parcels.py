@@ -7,7 +7,7 @@ zone; and files that overlap. Berlin's clocks go forward on 31 March 2024, Lisbo
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,13 +45,13 @@ class Order:
     promised_local: datetime
 
 
-Event = dict[str, object]
+Event = Mapping[str, object]
 
 
 def orders() -> list[Order]:
     """All parcels that can be delivered, by the time of their order."""
     draw = random.Random(2024)  # noqa: S311
-    found = []
+    found: list[Order] = []
     for day in range((LAST - FIRST).days):
         for _ in range(A_DAY):
             depot = draw.choice(sorted(TOWNS))
@@ -70,8 +70,8 @@ def orders() -> list[Order]:
                 )
             )
     found.sort(key=lambda order: (order.ordered_at, order.parcel))
-    at = next(n for n, o in enumerate(found) if o.depot == "B1" and o.ordered_at > NIGHT - timedelta(hours=20))
-    found[at] = replace(found[at], promised_local=NIGHT)
+    place = next(n for n, o in enumerate(found) if o.depot == "B1" and o.ordered_at > NIGHT - timedelta(hours=20))
+    found[place] = replace(found[place], promised_local=NIGHT)
     return found
 
 
@@ -132,7 +132,7 @@ def write_depots(path: Path) -> Path:
 
 def write_orders(path: Path, rows: list[Order]) -> Path:
     """Write the Parquet."""
-    types = {
+    types: dict[str, pl.DataType | type[pl.DataType] | None] = {
         "parcel": pl.String,
         "customer": pl.String,
         "depot": pl.String,
@@ -156,7 +156,7 @@ def write_all(folder: Path) -> list[tuple[str, Path]]:
     """Write each source's files, which overlap by some days; the lookup table comes first."""
     bought = orders()
     happened = events(bought)
-    broken = [replace(bought[700], **change) for change in BROKEN_ORDERS]  # type: ignore[arg-type]
+    broken = [replace(bought[700], **change) for change in BROKEN_ORDERS]
     middle, again = datetime(2024, 3, 20), datetime(2024, 3, 17)  # noqa: DTZ001
     return [
         ("depots", write_depots(folder / "depots.csv")),

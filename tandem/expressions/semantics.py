@@ -89,8 +89,8 @@ def ceiling(x: float) -> float:
 
 
 def integer_of_double(x: float, low: int, high: int) -> int:
-    """Cast to an integer, halves to even."""
-    if not low <= x <= high:
+    """Cast to an integer, halves to even; the type holds what rounds to one of its own."""
+    if not math.isfinite(x):
         overflow()
     whole = round(x)
     return whole if low <= whole <= high else overflow()

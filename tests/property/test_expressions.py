@@ -8,8 +8,10 @@ and for `plain` expressions, in which only the outermost construct can make such
 
 import math
 import random
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 from hypothesis import HealthCheck, assume, given, settings
@@ -18,7 +20,6 @@ from hypothesis import strategies as st
 from tandem.errors import ExpressionError
 from tandem.expressions import Expression, Expressions, Type
 
-Draw = Callable[[st.SearchStrategy[str]], str]
 Row = tuple[object, ...]
 
 REWRITING = "expression_rewriter,statistics_propagation,common_subexpressions"
@@ -70,132 +71,132 @@ def _row(seed: int) -> Row:
     return tuple(_value(chance, name) for name in COLUMNS)
 
 
-ROWS = st.lists(st.integers(0, 2**32).map(_row), min_size=1, max_size=30)
-LITERALS = {
-    "integer": ("0", "1", "2", "3", "7", "-1", "-7", "60", "100", "2147483647", "-2147483648", "2147483648"),
-    "decimal": ("0.5", "0.1", "-0.3", "2.5", "1.25", "10.", ".75", "0.0", "-0.0", "12345678.9", "0.000001"),
-    "double": ("0.1::double", "1e3", "-0.0::double", "2.5::double", "1e-5", "-1e300", "3::double", "null::double"),
-    "boolean": ("true", "false", "null::boolean"),
-    "string": ("'a'", "''", "'B'", "'é'", "''''", "null::varchar"),
-    "moment": ("timestamp '2024-03-10 06:59:59.999999'", "timestamp '1969-12-31'", "null::timestamp"),
+ROWS = st.lists(st.integers(0, 2**32).map(_row), min_size=10, max_size=30)
+
+# What a kind may be written as: `<kind>` stands for an expression of that kind, `<number>` for one of any number's,
+# and `<same>` for one of a kind that meets with the rule's own.
+LEAVES = {
+    "integer": [
+        "i",
+        "j",
+        "small",
+        "small",
+        "0",
+        "1",
+        "2",
+        "3",
+        "7",
+        "-1",
+        "-7",
+        "60",
+        "100",
+        "2147483647",
+        "-2147483648",
+        "2147483648",
+    ],
+    "decimal": ["0.5", "0.1", "-0.3", "2.5", "1.25", "10.", ".75", "0.0", "-0.0", "12345678.9", "0.000001"],
+    "double": [
+        "x",
+        "y",
+        "x",
+        "y",
+        "x",
+        "y",
+        "0.1::double",
+        "1e3",
+        "-0.0::double",
+        "2.5::double",
+        "1e-5",
+        "-1e300",
+        "3::double",
+    ],
+    "boolean": ["p", "q", "p", "q", "true", "false"],
+    "string": ["s", "r", "s", "r", "'a'", "''", "'B'", "'é'", "''''"],
+    "moment": ["t", "u", "t", "u", "timestamp '2024-03-10 06:59:59.999999'", "timestamp '1969-12-31'"],
+    "part": ["year", "month", "day", "hour", "minute", "second", "dayofweek", "isodow", "dayofyear"],
+    "unit": ["second", "minute", "hour", "day"],
+    "digits": ["0", "1", "2", "6", "-1", "-3"],
+    "zone": ["America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/Puerto_Rico"],
+    "operator": ["=", "<>", "<", "<=", ">", ">=", "==", "!="],
+    "step": ["1 hour", "'90 minutes'", "3 day", "2 weeks", "'-5 seconds'", "7 milliseconds", "1 microsecond"],
 }
-NAMES = {
-    "integer": "i j small small",
-    "double": "x y",
-    "boolean": "p q",
-    "string": "s r",
-    "moment": "t u",
-    "decimal": "",
-}
-KINDS = ("integer", "decimal", "double", "boolean", "string", "moment")
+NULLS = {"integer": "null::bigint", "double": "null::double", "boolean": "null::boolean", "string": "null::varchar"}
+RULES = {
+    "integer": (
+        "(<integer> + <integer>)", "(<integer> - <integer>)", "(<integer> * <integer>)", "(<integer> // <integer>)",
+        "(<integer> % <integer>)", "(- <integer>)", "(<integer> // 7)", "(<integer> % 60)", "abs(<integer>)",
+        "round(<integer>)", "(<number>)::bigint", "cast(<number> as integer)", "try_cast(<number> as bigint)",
+        "try_cast(<number> as integer)", "(<boolean>)::bigint", "length(<string>)", "<part>(<moment>)",
+        "date_part('<part>', <moment>)", "extract(<part> from <moment>)", "date_diff('<unit>', <moment>, <moment>)",
+    ),
+    "double": (
+        "(<double> + <number>)", "(<number> - <double>)", "(<double> * <number>)", "(<number> / <number>)",
+        "(<double> / <double>)", "(<double> % <number>)", "(- <double>)", "abs(<double>)", "round(<double>)",
+        "round(<double>, <digits>)", "floor(<double>)", "ceil(<double>)", "floor(<integer>)", "sqrt(<number>)",
+        "(<number>)::double", "(<boolean>)::double", "epoch(<moment>)",
+    ),
+    "decimal": (
+        "(<decimal> + <decimal>)", "(<integer> - <decimal>)", "(<decimal> * <integer>)", "(<decimal> * <decimal>)",
+        "(- <decimal>)", "abs(<decimal>)", "round(<decimal>)", "floor(<decimal>)", "ceil(<decimal>)",
+    ),
+    "boolean": (
+        *("(<number> <operator> <number>)", "(<string> <operator> <string>)", "(<moment> <operator> <moment>)") * 2,
+        *("(<boolean> and <boolean>)", "(<boolean> or <boolean>)", "(not <boolean>)") * 2,
+        "(<boolean> <operator> <boolean>)", "(<number> between <number> and <number>)", "(<number> is null)",
+        "(<moment> not between <moment> and <moment>)", "(<number> is distinct from <number>)", "(<string> is null)",
+        "(<boolean> is not distinct from <boolean>)", "(<moment> is not null)", "(<string> in ('a', '', null))",
+        "(<string> not in ('a', ''''))", "(<number> in (0, 2.5, 7))", "(<integer> not in (1, 2, null))",
+        "(<boolean> is true)", "(<boolean> is not false)", "(<integer>)::boolean",
+    ),
+    "string": (),
+    "moment": (
+        "(<moment> + interval <step>)", "(<moment> - interval <step>)", "date_trunc('<unit>', <moment>)",
+        "((<moment>) at time zone 'UTC' at time zone '<zone>')",
+    ),
+}  # fmt: skip
+CHOICES = (
+    "(case when <boolean> then <own> else <same> end)", "(case when <boolean> then <own> when <boolean> then <own> end)",
+    "(case when <boolean> and <boolean> or <boolean> then <own> end)", "nullif(<own>, <same>)", "coalesce(<own>, <same>)",
+    "(case when <number> between <number> and <number> then <own> else <own> end)", "coalesce(<own>, <own>, <own>)",
+    "(case <integer> when <integer> then <own> else null end)", "greatest(<own>, <same>)", "if(<boolean>, <own>, <same>)",
+    "(case <double> when <number> then <own> when 1 then <same> end)", "least(<own>, <own>, <same>)",
+)  # fmt: skip
 NUMBERS = ("integer", "integer", "double", "double", "decimal")
-ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/Puerto_Rico")
-PARTS = ("year", "month", "day", "hour", "minute", "second", "dayofweek", "isodow", "dayofyear")
 
 
+@dataclass
 class Grammar:
-    """Draws the text of an expression of a kind, with brackets wherever precedence could matter."""
+    """Draws the text of an expression; `plain` ones have choices, and NULLs, outermost only."""
 
-    def __init__(self, draw: Draw, *, plain: bool) -> None:
-        self.draw, self.plain = draw, plain
+    draw: st.DrawFn
+    plain: bool
 
-    def pick(self, *options: str) -> str:
+    def pick(self, options: Sequence[str]) -> str:
         return self.draw(st.sampled_from(options))
 
-    def any(self, kind: str, depth: int) -> str:
-        if depth == 0 or self.pick("leaf", "", "", "") == "leaf":
-            return self.leaf(kind)
-        rule = "own" if self.plain else self.pick("own", "own", "own", "choice")
-        return self.choice(kind, depth - 1) if rule == "choice" else self.own(kind, depth - 1)
+    def text(self, kind: str, depth: int) -> str:
+        if kind == "number":
+            kind = self.pick(NUMBERS)
+        rules = () if depth == 0 or kind not in RULES else RULES[kind]
+        if depth and kind in RULES and not self.plain and self.pick("rrrc") == "c":
+            rules = CHOICES
+        if not rules or self.pick("lrr") == "l":
+            return self.pick(LEAVES[kind] if self.plain else [*LEAVES[kind], NULLS.get(kind, LEAVES[kind][0])])
+        return self.filled(self.pick(rules), kind, depth)
 
-    def own(self, kind: str, depth: int) -> str:
-        text: str = getattr(self, kind)(depth)
-        return text
-
-    def leaf(self, kind: str) -> str:
-        names = NAMES[kind].split()
-        if names and self.pick("name", "name", "literal") == "name":
-            return self.pick(*names)
-        return self.pick(*(text for text in LITERALS[kind] if not (self.plain and text.startswith("null"))))
-
-    def choice(self, kind: str, depth: int) -> str:
-        def value(kind: str = kind) -> str:
-            return self.any(kind, depth)
-
-        condition, other = self.any("boolean", depth), self.pick(*NUMBERS) if kind in NUMBERS else kind
-        return self.pick(
-            f"(case when {condition} then {value()} else {value(other)} end)",
-            f"(case when {condition} then {value()} when {value('boolean')} then {value()} end)",
-            f"(case {value('integer')} when {value('integer')} then {value()} else null end)",
-            f"(case {value('double')} when {value('decimal')} then {value()} when 1 then {value(other)} end)",
-            f"coalesce({value()}, {value(other)})",
-            f"coalesce({value()}, {value()}, {value()})",
-            f"nullif({value()}, {value(other)})",
-            f"greatest({value()}, {value(other)})",
-            f"least({value()}, {value()}, {value(other)})",
-            f"if({condition}, {value()}, {value(other)})",
-        )
-
-    def integer(self, depth: int) -> str:
-        a, b, moment = self.any("integer", depth), self.any("integer", depth), self.any("moment", depth)
-        number = self.any(self.pick(*NUMBERS), depth)
-        part, unit = self.pick(*PARTS), self.pick("second", "minute", "hour", "day")
-        return self.pick(
-            f"({a} + {b})", f"({a} - {b})", f"({a} * {b})", f"({a} // {b})", f"({a} % {b})", f"(- {a})", f"({a} // 7)",
-            f"({a} % 60)", f"abs({a})", f"round({a})", f"({number})::bigint", f"cast({number} as integer)",
-            f"try_cast({number} as bigint)", f"try_cast({number} as integer)", f"({self.any('boolean', depth)})::bigint",
-            f"{part}({moment})", f"date_part('{part}', {moment})", f"extract({part} from {moment})",
-            f"date_diff('{unit}', {moment}, {self.any('moment', depth)})", f"length({self.any('string', depth)})",
-        )  # fmt: skip
-
-    def double(self, depth: int) -> str:
-        a, b = self.any("double", depth), self.any(self.pick(*NUMBERS), depth)
-        number, digits = self.any(self.pick(*NUMBERS), depth), self.pick("0", "1", "2", "6", "-1", "-3")
-        return self.pick(
-            f"({a} + {b})", f"({b} - {a})", f"({a} * {b})", f"({b} / {number})", f"({a} / {b})", f"({a} % {b})",
-            f"(- {a})", f"abs({a})", f"round({a})", f"round({a}, {digits})", f"floor({a})", f"ceil({a})",
-            f"floor({self.any('integer', depth)})", f"sqrt({number})", f"({number})::double",
-            f"({self.any('boolean', depth)})::double", f"epoch({self.any('moment', depth)})",
-        )  # fmt: skip
-
-    def decimal(self, depth: int) -> str:
-        a, b = self.any("decimal", depth), self.any(self.pick("decimal", "integer"), depth)
-        return self.pick(
-            f"({a} + {b})", f"({b} - {a})", f"({a} * {b})", f"(- {a})", f"abs({a})", f"round({a})", f"floor({a})",
-            f"ceil({a})",
-        )  # fmt: skip
-
-    def boolean(self, depth: int) -> str:
-        kind = self.pick(*KINDS)
-        a, b, c = (self.any(self.pick(*NUMBERS) if kind in NUMBERS else kind, depth) for _ in range(3))
-        p, q = self.any("boolean", depth), self.any("boolean", depth)
-        operator = self.pick("=", "<>", "<", "<=", ">", ">=", "==", "!=")
-        literals = [text for text in LITERALS[kind if kind != "moment" else "string"] if "::" not in text]
-        listed = ", ".join([self.pick(*literals), self.pick(*literals), self.pick("null", *literals)])
-        among = self.any(kind if kind != "moment" else "string", depth)
-        return self.pick(
-            f"({a} {operator} {b})", f"({a} {operator} {b})", f"({p} and {q})", f"({p} or {q})", f"(not {p})",
-            f"({a} is null)", f"({a} is not null)", f"({a} is distinct from {b})", f"({a} is not distinct from {b})",
-            f"({a} between {b} and {c})", f"({a} not between {b} and {c})", f"({among} in ({listed}))",
-            f"({among} not in ({listed}))", f"({p} is true)", f"({p} is not false)", f"({self.any('integer', depth)})::boolean",
-        )  # fmt: skip
-
-    def string(self, depth: int) -> str:
-        return self.leaf("string") if self.plain else self.choice("string", depth)
-
-    def moment(self, depth: int) -> str:
-        a, zone = self.any("moment", depth), self.pick(*ZONES)
-        return self.pick(
-            f"({a} + interval 1 hour)", f"({a} - interval '90 minutes')", f"({a} + interval 3 day)", f"date_trunc('hour', {a})",
-            f"(({a}) at time zone 'UTC' at time zone '{zone}')", f"date_trunc('day', {a})", f"({a} - interval 2 weeks)",
-        )  # fmt: skip
+    def filled(self, rule: str, kind: str, depth: int) -> str:
+        same = "number" if kind in NUMBERS else kind
+        rule = rule.replace("<own>", f"<{kind}>").replace("<same>", f"<{same}>")
+        return re.sub(r"<(\w+)>", lambda found: self.text(found[1], depth - 1), rule)
 
 
 @st.composite
 def expressions(draw: st.DrawFn, *, plain: bool, depth: int = 3) -> str:
-    grammar = Grammar(draw, plain=plain)
-    kind = grammar.pick(*(kind for kind in KINDS if kind != "decimal"))
-    return grammar.choice(kind, depth - 1) if grammar.pick("own", "choice") == "choice" else grammar.any(kind, depth)
+    grammar = Grammar(draw, plain)
+    kind = grammar.pick([kind for kind in RULES if kind != "decimal"])
+    return (
+        grammar.filled(grammar.pick(CHOICES), kind, depth) if grammar.pick("rc") == "c" else grammar.text(kind, depth)
+    )
 
 
 def bits(value: object) -> object:
@@ -226,7 +227,7 @@ class Duck:
         try:
             found = self.connection.execute(query, [rows]).fetchall()
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as exc:
-            assert any(
+            assert any(  # noqa: PT017 - what else DuckDB raises is a failure of the test
                 word in str(exc) for word in ("verflow", "range", "by zero", "to local TIMESTAMP", "cast decimal")
             )
             return None

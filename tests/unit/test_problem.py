@@ -1,0 +1,68 @@
+"""A problem is found by its name, and what it lacks is told."""
+
+from pathlib import Path
+
+import pytest
+
+from tandem.contracts import KEY, Fact, Row, marked, sql_types
+from tandem.errors import ProblemError
+from tandem.problem import load_problem
+
+ALL = ("flights", "parcels")
+
+
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> None:
+    (folder / "problems" / name).mkdir(parents=True)
+    (folder / "problems" / name / "__init__.py").write_text("")
+    (folder / "problems" / name / "problem.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_problem_has_all_its_parts(name: str) -> None:
+    problem = load_problem(name)
+    assert problem.name == name
+    assert set(problem.contracts.SOURCES) == {source.name for source in problem.sources}
+    assert set(problem.contracts.FACTS) == set(problem.kinds)
+    assert all(issubclass(contract, Row) for contract in problem.contracts.SOURCES.values())
+    assert all(issubclass(contract, Fact) for contract in problem.contracts.FACTS.values())
+    assert all(problem.sql(f"facts/{kind}") for kind in problem.kinds)
+    assert all(problem.sql(part) for part in ("request", "requests", "label", "slices"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_problems_example_fills_every_field_of_its_request(name: str) -> None:
+    problem = load_problem(name)
+    fields = sql_types(problem.contracts.Request)
+    assert list(problem.example()) == list(fields)
+    assert None not in problem.example().values()
+    assert set(problem.keys) <= set(marked(problem.contracts.Request, KEY))
+
+
+def test_a_problem_that_does_not_exist_is_told() -> None:
+    with pytest.raises(ProblemError, match=r"there is no problems/unicorns/"):
+        load_problem("unicorns")
+
+
+@pytest.mark.parametrize("code", ["", "PROBLEM = 'zoo'"])
+def test_a_problem_that_declares_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    name = f"zoo{len(code)}"
+    made(tmp_path, monkeypatch, name, code)
+    with pytest.raises(ProblemError, match="must set PROBLEM"):
+        load_problem(name)
+
+
+def test_a_source_that_does_not_exist_is_told_with_those_that_do() -> None:
+    with pytest.raises(ProblemError, match="no source 'letters': it has depots, orders, events"):
+        load_problem("parcels").source("letters")
+
+
+def test_a_file_that_is_missing_is_told() -> None:
+    with pytest.raises(ProblemError, match=r"problem parcels lacks views/no\.such\.sql"):
+        load_problem("parcels").sql("views/no.such")
+
+
+def test_both_problems_are_parts_of_one_package_that_is_no_folder_of_its_own() -> None:
+    folders = {load_problem(name).folder.parent.parent.name for name in ALL}
+    assert len(folders) == 2
+    assert not any((load_problem(name).folder.parent / "__init__.py").exists() for name in ALL)

@@ -1,0 +1,136 @@
+"""DuckDB behind a door: what was not known yet does not come in, and nothing else gets out."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from tandem.errors import MissingError, ProblemError
+from tandem.warehouse import Connection, Warehouse, connect, identifier, quoted
+
+AS_OF = datetime(2024, 1, 1, 12)  # noqa: DTZ001
+TICK = timedelta(minutes=10)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Path:
+    (tmp_path / "facts" / "seen").mkdir(parents=True)
+    moments = [AS_OF - timedelta(days=1), AS_OF - SECOND, AS_OF, AS_OF + SECOND]
+    frame = pl.DataFrame({"known_at": moments, "n": range(4)})
+    frame.head(2).write_parquet(tmp_path / "facts" / "seen" / "2023-12.parquet")
+    frame.tail(2).write_parquet(tmp_path / "facts" / "seen" / "2024-01.parquet")
+    return tmp_path / "facts"
+
+
+@pytest.fixture
+def warehouse(facts: Path) -> Iterator[Warehouse]:
+    with Warehouse.open(facts, AS_OF, TICK) as opened:
+        yield opened
+
+
+def test_what_becomes_known_at_as_of_or_later_is_not_there(warehouse: Warehouse) -> None:
+    assert warehouse.query("select n from seen order by n")["n"].to_list() == [0, 1]
+
+
+def test_a_label_that_becomes_known_at_as_of_or_later_is_not_there(warehouse: Warehouse) -> None:
+    moved = "select n, known_at + interval 1 second as known_at from seen"
+    assert warehouse.known_of(moved)["n"].to_list() == [0]
+
+
+def test_a_request_made_at_as_of_or_later_is_not_there(warehouse: Warehouse) -> None:
+    asked = "select n, known_at + interval 1 second as moment from seen"
+    assert warehouse.requests(asked)["n"].to_list() == [0]
+
+
+@pytest.mark.parametrize(
+    ("known", "published"),
+    [("12:00:00", "12:10:00"), ("12:00:00.000001", "12:10:00"), ("12:09:59.999999", "12:10:00"), ("23:59:00", "24:00")],
+)
+def test_what_is_known_is_published_at_the_next_tick_and_never_at_once(
+    warehouse: Warehouse, known: str, published: str
+) -> None:
+    day = datetime(2024, 1, 1)  # noqa: DTZ001
+    hours, minutes = map(int, published.split(":")[:2])
+    found = warehouse.query(f"select published(timestamp '2024-01-01 {known}') as tick")["tick"][0]
+    assert found == day + timedelta(hours=hours, minutes=minutes)
+
+
+def test_frames_are_seen_for_one_query_only(warehouse: Warehouse) -> None:
+    frame = pl.DataFrame({"x": [1, 2]})
+    assert warehouse.query("select sum(x)::bigint as x from numbers", numbers=frame)["x"].to_list() == [3]
+    with pytest.raises(ProblemError, match="numbers"):
+        warehouse.query("select * from numbers")
+
+
+def test_sql_that_does_not_run_is_told_by_its_first_line(warehouse: Warehouse) -> None:
+    with pytest.raises(ProblemError, match=r"\A-- grain: one row per zebra\n.*zebras"):
+        warehouse.query("-- grain: one row per zebra\nselect * from zebras")
+    with pytest.raises(ProblemError, match=r"\A-- grain: one row per zebra\n"):
+        warehouse.columns("-- grain: one row per zebra\nselect * from zebras")
+
+
+def test_columns_are_named_without_running(warehouse: Warehouse) -> None:
+    assert warehouse.columns("select n, error('it ran') as late from seen") == ["n", "late"]
+
+
+def test_where_no_facts_are_the_command_that_makes_them_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="dvc repro ingest"), Warehouse.open(tmp_path / "no", AS_OF, TICK):
+        raise AssertionError
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Connection]:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    (tmp_path / "in" / "x.csv").write_text("a\n1\n")
+    with connect(tmp_path / "in") as con:
+        yield con
+
+
+def test_the_folder_that_was_opened_can_be_read(locked: Connection, tmp_path: Path) -> None:
+    assert locked.execute(f"select a from read_csv('{tmp_path}/in/x.csv')").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("path", ["in.csv", "in/../in.csv", "in*.csv"])
+def test_another_folder_cannot(locked: Connection, tmp_path: Path, path: str) -> None:
+    with pytest.raises(duckdb.PermissionException):
+        locked.execute(f"select * from read_csv('{tmp_path}/{path}')")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "install sqlite",
+        "install httpfs from community",
+        "load sqlite",
+        "attach 'elsewhere.db'",
+        "copy (select 1) to 'elsewhere.csv'",
+        "set enable_external_access = true",
+        "set allowed_directories = ['/']",
+        "set autoinstall_known_extensions = true",
+        "set threads = 1",
+        "select * from read_csv('https://example.org/x.csv')",
+        "select getenv('HOME')",
+    ],
+)
+def test_nothing_can_be_installed_attached_written_or_set(locked: Connection, sql: str) -> None:
+    with pytest.raises(duckdb.Error):
+        locked.execute(sql)
+
+
+def test_time_is_utc_whatever_the_machine_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    with connect() as con:
+        found = con.execute("select timestamptz '2024-07-01 00:00:00+02:00'::timestamp").fetchone()
+    assert found == (datetime(2024, 6, 30, 22),)  # noqa: DTZ001
+
+
+def test_names_and_text_can_hold_quotes() -> None:
+    with connect() as con:
+        text, name = quoted("it's"), identifier('a "b"')
+        found = con.sql(f"select {text} as {name}").pl()
+    assert found.to_dicts() == [{'a "b"': "it's"}]
