@@ -81,7 +81,8 @@ def _read_csv(path: Path, source: Source, types: Types) -> str:
 
 
 def _read_json(path: Path) -> str:
-    return f"read_json_objects({_file(path)}, format='newline_delimited')"
+    lines = f"read_json_objects({_file(path)}, format='newline_delimited')"
+    return f"(select if(json_type(json) = 'OBJECT', json, error('a line is not an object')) as json from {lines})"
 
 
 def _typed(path: Path, source: Source, types: Types) -> str:

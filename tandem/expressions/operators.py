@@ -98,7 +98,7 @@ def _distinct(emitter: Emitter, node: exp.Binary) -> Code:
 def _is(emitter: Emitter, node: exp.Is) -> Code:
     if isinstance(node.expression, exp.Null):
         code = emitter.emit(node.this)
-        if code.is_constant:
+        if not (code.guards or code.raises):
             return literal(BOOLEAN, value=False)
         return Code(BOOLEAN, fill("x is None", x=code.node), raises=code.raises)
     if not isinstance(node.expression, exp.Boolean):

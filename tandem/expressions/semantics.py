@@ -75,7 +75,7 @@ def round_after_point(x: float, power: float) -> float:
 def round_before_point(x: float, power: float) -> float:
     """Round to tens, hundreds and so on."""
     rounded = round_half_away(x / power) * power
-    return rounded if math.isfinite(rounded) else 0.0
+    return rounded if math.isfinite(rounded) else x
 
 
 def floor(x: float) -> float:

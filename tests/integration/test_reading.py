@@ -186,7 +186,7 @@ BAD: dict[str, tuple[Format, Callable[[], str | bytes], str]] = {
     "json empty": ("jsonl", lambda: "", "the file is empty"),
     "json cut": ("jsonl", lambda: obj() + obj()[:20], "line 2: Expecting"),
     "json with a bad line": ("jsonl", lambda: obj() * 2 + "{'order': 1}\n" + obj(), "line 3: Expecting property name"),
-    "json that is a list": ("jsonl", lambda: "[" + obj().strip() + "]", "column 'order' is missing"),
+    "json that is a list": ("jsonl", lambda: "[" + obj().strip() + "]", "line 1: it is not an object"),
     "json with a list": ("jsonl", lambda: obj() + "[1]\n", "line 2: it is not an object"),
     "json with another field": ("jsonl", lambda: obj() + obj(why=1), "column 'why' is not in the contract"),
     "json without a field": ("jsonl", lambda: '{"group": "x"}\n', "column 'order' is missing"),
@@ -201,7 +201,7 @@ BAD: dict[str, tuple[Format, Callable[[], str | bytes], str]] = {
     "json in Latin-1": ("jsonl", lambda: obj().encode() + obj(group="ü").encode("latin-1"), "line 2: 'utf-8' codec"),
     "parquet empty": ("parquet", lambda: b"", "the file is empty"),
     "parquet cut": ("parquet", lambda: parquet(FRAME)[:-9], "No magic bytes"),
-    "parquet that is none": ("parquet", lambda: HEADING + LINE, "(?i)no magic bytes|not a parquet|too small"),
+    "parquet that is none": ("parquet", lambda: HEADING + LINE, "(No magic bytes|too small)"),
     "parquet without rows": ("parquet", lambda: parquet(FRAME.head(0)), "there are no rows"),
     "parquet without a column": ("parquet", lambda: parquet(FRAME.drop("end")), "column 'end' is missing"),
     "parquet with another column": (

@@ -227,9 +227,8 @@ class Duck:
         try:
             found = self.connection.execute(query, [rows]).fetchall()
         except (duckdb.OutOfRangeException, duckdb.ConversionException, duckdb.InvalidInputException) as exc:
-            assert any(  # noqa: PT017 - what else DuckDB raises is a failure of the test
-                word in str(exc) for word in ("verflow", "range", "by zero", "to local TIMESTAMP", "cast decimal")
-            )
+            if not re.search("verflow|range|by zero|to local TIMESTAMP|cast decimal", str(exc)):
+                raise
             return None
         assert {type_.replace("INTEGER", "BIGINT") for _, type_ in found} <= {expression.type}
         return [bits(value) for value, _ in found]
@@ -262,7 +261,7 @@ def check(texts: list[str], rows: list[Row], *, exactly: bool) -> None:
         (expression,) = one.expressions
         ours = [online(one, row) for row in rows]
         answered = [n for n, value in enumerate(ours) if value != "raises"]
-        for rewrites in (True, False):
+        for rewrites in (True, False) if answered else ():
             duck.rewriting(on=rewrites)
             assert duck.answers(expression, answered) == [ours[n] for n in answered], expression.sql
         for n in range(len(rows)):
