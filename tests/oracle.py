@@ -217,6 +217,7 @@ def delays(prefix: str, flights: Iterable[Flight]) -> Teller:
         for hours in (1, 3, 24):
             row[f"{prefix}_dep_{hours}h"] = mean(last(left, hours, tick))
             row[f"{prefix}_arr_{hours}h"] = mean(last(landed, hours, tick))
+        row[f"{prefix}_late_3h"] = mean([delay >= 15 for delay in last(left, 3, tick)])
         return row
 
     return told
@@ -259,6 +260,20 @@ def history(prefix: str, flights: Iterable[Flight]) -> Teller:
             f"{prefix}_late_28d": mean([delay >= 15 for delay in recent]),  # the question's own number
             f"{prefix}_delay_28d": mean([min(delay, LONGEST_DELAY) for delay in recent]),
         }
+
+    return told
+
+
+def last_landed(flights: Iterable[Flight]) -> Teller:
+    """What landed last under this number."""
+    landed = [(f.arrived_at, f.scheduled_at, f) for f in flights if f.arrived_at]
+
+    def told(tick: datetime) -> Row | None:
+        seen = [arrival for arrival in landed if published(arrival[0]) <= tick]
+        if not seen:
+            return None
+        _, _, newest = max(seen, key=lambda arrival: arrival[:2])
+        return {"last_dep_delay": newest.dep_delay, "last_arr_delay": newest.arr_delay}
 
     return told
 
@@ -342,7 +357,10 @@ VIEWS = {
     "carrier_origin.delays": View(lambda f: (f.carrier, f.origin), partial(delays, "here")),
     "carrier_origin.overdue": View(lambda f: (f.carrier, f.origin), partial(overdue, "here")),
     "carrier_origin_hour.history": View(lambda f: (f.carrier, f.origin, f.local_hour), partial(history, "hour")),
+    "city.overdue": View(lambda _: ("New York",), partial(overdue, "city")),
     "dest.delays": View(lambda f: (f.dest,), partial(delays, "dest")),
+    "dest.overdue": View(lambda f: (f.dest,), partial(overdue, "dest")),
+    "flight.last": View(lambda f: (f.carrier, f.flight), last_landed),
     "flight.history": View(lambda f: (f.carrier, f.flight), partial(history, "flight")),
     "origin.delays": View(lambda f: (f.origin,), partial(delays, "origin")),
     "origin.overdue": View(lambda f: (f.origin,), partial(overdue, "origin")),
@@ -404,6 +422,7 @@ def _requested(request: Flight, found: Row) -> Row:
     overdue_now, slot = found.get("origin_overdue"), found.get("slot_departures")
     row: Row = {
         "local_hour": request.local_hour,
+        "local_minute": request.local_hour * 60 + request.scheduled_at.minute,
         "weekday": local(request.scheduled_at, NEW_YORK).isoweekday(),
         "block": minutes(request.arrives_at - request.scheduled_at),
         "miles": request.distance,

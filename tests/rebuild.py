@@ -200,7 +200,7 @@ LEAKS: Iterable[Leak] = (
     Leak(
         "by_schedule",  # a flight's delay enters its windows when it should have landed
         "macros.sql",
-        right="select key_a, key_b, published(known_at), 0, 0, 1, least(arr_delay, 240)",
-        wrong="select key_a, key_b, published(scheduled_at), 0, 0, 1, least(arr_delay, 240)",
+        right="select key_a, key_b, published(known_at), 0, 0, 0, 1, least(arr_delay, 240)",
+        wrong="select key_a, key_b, published(scheduled_at), 0, 0, 0, 1, least(arr_delay, 240)",
     ),
 )

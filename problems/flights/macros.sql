@@ -5,32 +5,35 @@
 create macro delays_by(key_a, key_b) as table
 with
 facts as (
-    select key_a as a, key_b as b, published(known_at) as tick, 1 as n, least(dep_delay, 240) as dep, 0 as m, 0 as arr
+    select key_a as a, key_b as b, published(known_at) as tick, 1 as n, least(dep_delay, 240) as dep,
+        (dep_delay >= 15)::integer as late, 0 as m, 0 as arr
     from departed
     union all
-    select key_a, key_b, published(known_at), 0, 0, 1, least(arr_delay, 240)
+    select key_a, key_b, published(known_at), 0, 0, 0, 1, least(arr_delay, 240)
     from arrived
 ),
 entered as (
-    select a, b, tick, sum(n)::double as n, sum(dep)::double as dep, sum(m)::double as m, sum(arr)::double as arr
+    select
+        a, b, tick,
+        sum(n)::double as n, sum(dep)::double as dep, sum(late)::double as late, sum(m)::double as m, sum(arr)::double as arr
     from facts group by all
 ),
 changes as (
     select
         a, b, tick,
         n as n1, dep as dep1, m as m1, arr as arr1,
-        n as n3, dep as dep3, m as m3, arr as arr3,
+        n as n3, dep as dep3, late as late3, m as m3, arr as arr3,
         n as n24, dep as dep24, m as m24, arr as arr24
     from entered
-    union all select a, b, tick + interval 1 hour, -n, -dep, -m, -arr, 0, 0, 0, 0, 0, 0, 0, 0 from entered
-    union all select a, b, tick + interval 3 hour, 0, 0, 0, 0, -n, -dep, -m, -arr, 0, 0, 0, 0 from entered
-    union all select a, b, tick + interval 24 hour, 0, 0, 0, 0, 0, 0, 0, 0, -n, -dep, -m, -arr from entered
+    union all select a, b, tick + interval 1 hour, -n, -dep, -m, -arr, 0, 0, 0, 0, 0, 0, 0, 0, 0 from entered
+    union all select a, b, tick + interval 3 hour, 0, 0, 0, 0, -n, -dep, -late, -m, -arr, 0, 0, 0, 0 from entered
+    union all select a, b, tick + interval 24 hour, 0, 0, 0, 0, 0, 0, 0, 0, 0, -n, -dep, -m, -arr from entered
 ),
 net as (
     select
         a, b, tick,
         sum(n1) as n1, sum(dep1) as dep1, sum(m1) as m1, sum(arr1) as arr1,
-        sum(n3) as n3, sum(dep3) as dep3, sum(m3) as m3, sum(arr3) as arr3,
+        sum(n3) as n3, sum(dep3) as dep3, sum(late3) as late3, sum(m3) as m3, sum(arr3) as arr3,
         sum(n24) as n24, sum(dep24) as dep24, sum(m24) as m24, sum(arr24) as arr24
     from changes group by all
 )
@@ -40,6 +43,7 @@ select
     sum(dep1) over w / nullif(departures_1h, 0) as dep_1h,
     sum(arr1) over w / nullif(sum(m1) over w, 0) as arr_1h,
     sum(dep3) over w / nullif(sum(n3) over w, 0) as dep_3h,
+    sum(late3) over w / nullif(sum(n3) over w, 0) as late_3h,
     sum(arr3) over w / nullif(sum(m3) over w, 0) as arr_3h,
     sum(dep24) over w / nullif(sum(n24) over w, 0) as dep_24h,
     sum(arr24) over w / nullif(sum(m24) over w, 0) as arr_24h

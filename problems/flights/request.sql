@@ -1,10 +1,13 @@
 -- grain: one row per request
 select
     hour(scheduled_at at time zone 'UTC' at time zone 'America/New_York') as local_hour,  -- local hour of the departure
+    hour(scheduled_at at time zone 'UTC' at time zone 'America/New_York') * 60
+        + minute(scheduled_at) as local_minute,  -- local minute of the day of the departure
     date_part('isodow', scheduled_at at time zone 'UTC' at time zone 'America/New_York') as weekday,  -- 1 is Monday
     date_diff('minute', scheduled_at, arrives_at) as block,  -- scheduled length of the flight, minutes
     distance as miles,  -- length of the flight
     date_trunc('hour', scheduled_at) as slot,  -- the hour of the schedule it is in; a key, not a number
+    'New York' as city,  -- of all origins; a key
     date_diff('minute', leg_due_at, scheduled_at) as leg_slack,  -- from the aircraft's last known arrival to this departure, minutes
     date_diff('minute', leg_due_at, scheduled_at) - leg_block as turn_slack,  -- the same, less the way back
     date_diff('minute', leg_scheduled_at, scheduled_at) as leg_gap,  -- from the schedule of the aircraft's last leg to this one, minutes

@@ -7,6 +7,7 @@ select
     dep_1h as here_dep_1h,  -- mean departure delay of the carrier from the origin in the last hour, minutes
     arr_1h as here_arr_1h,  -- mean arrival delay of the carrier from the origin in the last hour, minutes
     dep_3h as here_dep_3h,  -- mean departure delay of the carrier from the origin in the last 3 hours, minutes
+    late_3h as here_late_3h,  -- share of departures of the carrier from the origin in the last 3 hours that were 15 minutes late or more
     arr_3h as here_arr_3h,  -- mean arrival delay of the carrier from the origin in the last 3 hours, minutes
     dep_24h as here_dep_24h,  -- mean departure delay of the carrier from the origin in the last 24 hours, minutes
     arr_24h as here_arr_24h  -- mean arrival delay of the carrier from the origin in the last 24 hours, minutes
