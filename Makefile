@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup fmt check test e2e repro run serve bench clean features
+.PHONY: help setup fmt check unit test e2e repro run serve bench clean features
 
 PYTHON ?= python3
 PORT ?= 8080
+VENV ?= .venv
 export PORT
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
 help: ## Show these words
@@ -18,61 +19,67 @@ help: ## Show these words
 define install
 	index=$$(pip config get global.index-url 2>/dev/null || true)
 	UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$${index:-}}; [ -z "$$UV_DEFAULT_INDEX" ] && unset UV_DEFAULT_INDEX || export UV_DEFAULT_INDEX
-	uv pip sync --quiet --python .venv/bin/python $(1)
-	uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
-	uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements-uv.lock
+	uv pip sync --quiet --python $(VENV)/bin/python $(1)
+	uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+	uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements-uv.lock
 endef
 
-.venv/uv: requirements-uv.lock
+$(VENV)/uv: requirements-uv.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tandem needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	touch $@
 
-.venv/run: .venv/uv requirements.lock pyproject.toml
-	@echo "installing packages into .venv"
+$(VENV)/run: $(VENV)/uv requirements.lock pyproject.toml
+	@echo "installing packages into $(VENV)"
 	$(call install,requirements.lock)
 	touch $@
 
-.venv/dev: .venv/uv requirements-dev.lock pyproject.toml
-	@echo "installing packages and development tools into .venv"
+$(VENV)/dev: $(VENV)/uv requirements-dev.lock pyproject.toml
+	@echo "installing packages and development tools into $(VENV)"
 	$(call install,requirements-dev.lock)
-	touch $@ .venv/run
+	touch $@ $(VENV)/run
 
-setup: .venv/dev ## Make .venv/ with all packages and development tools
+setup: $(VENV)/dev ## Make .venv/ with all packages and development tools
 
-fmt: .venv/dev ## Format the code and mend what can be mended
+fmt: $(VENV)/dev ## Format the code and mend what can be mended
 	ruff format
 	ruff check --fix
 
-check: .venv/dev ## Lint and check types
+check: $(VENV)/dev ## Lint and check types
 	ruff format --check
 	ruff check
 	mypy
 
-test: .venv/dev ## Unit, property and integration tests
+unit: $(VENV)/dev ## Unit tests alone; on another Python: PYTHON=python3.13 VENV=build/python3.13
+	pytest tests/unit
+
+test: $(VENV)/dev ## Unit, property and integration tests
 	coverage erase
 	coverage run -m pytest tests/unit tests/property tests/integration
 	coverage combine --quiet
 	coverage report
 
-e2e: .venv/dev ## The commands of README and docs, the whole graph, and the same bytes again
+e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the same bytes again
 	pytest tests/e2e
 
-repro: .venv/run ## Run the pipeline's changed stages with DVC
+repro: $(VENV)/run ## Run the pipeline's changed stages with DVC
 	dvc repro
 
-run: .venv/run ## Data to a served model: run the pipeline and serve it (PORT=8080)
+run: $(VENV)/run ## Data to a served model: run the pipeline and serve it (PORT=8080)
 	tandem run
 	exec tandem serve
 
-serve: .venv/run ## Serve the bundle that the pipeline made (PORT=8080)
+features: $(VENV)/run ## Write docs/features.md, the catalogue of features, from what the pipeline made
+	tandem features
+
+serve: $(VENV)/run ## Serve the bundle that the pipeline made (PORT=8080)
 	exec tandem serve
 
-bench: .venv/dev ## Measure, and write benchmarks/RESULTS.md
+bench: $(VENV)/dev ## Measure, and write benchmarks/RESULTS.md
 	python benchmarks/run.py
 
-lock: .venv/uv ## Resolve pyproject.toml anew into the locks
+lock: $(VENV)/uv ## Resolve pyproject.toml anew into the locks
 	uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements.lock
 	uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header requirements-uv.in -o requirements-uv.lock

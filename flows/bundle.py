@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tandem.boosting import read_booster
 from tandem.bundle import seal
-from tandem.files import atomic_folder, write_json, write_text
+from tandem.files import atomic_folder, made, write_json, write_text
 from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import entry, operation
@@ -30,8 +30,8 @@ def bundle(params: Params, settings: Settings) -> None:
     """Check the gates, convert the model, let it answer golden requests, and seal the folder."""
     problem = load_problem(params.problem)
     data = settings.of(problem.name)
-    evaluation = json.loads((data / "reports" / "evaluation.json").read_text())
-    training = json.loads((data / "reports" / "training_set.json").read_text())
+    evaluation = json.loads(made(data / "reports" / "evaluation.json", "evaluate").read_text())
+    training = json.loads(made(data / "reports" / "training_set.json", "training_set").read_text())
     check_gates(evaluation)
     rows, spec = read_rows(data / "training_set")
     booster = read_booster(data / "model" / "model.json")

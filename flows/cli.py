@@ -35,7 +35,7 @@ def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 @app.command()
 def run(*, force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
-    """Run the pipeline: every stage whose inputs changed, from raw data to a bundle.
+    """Run what changed, from raw data to a bundle.
 
     Does what `dvc repro` does, a line a stage, and ends with the model's figures. Exits with 3 when a gate
     failed.
@@ -56,7 +56,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
-    """Answer predictions over HTTP, in the foreground, until SIGTERM or Ctrl-C.
+    """Answer predictions over HTTP.
+
+    In the foreground, until SIGTERM or Ctrl-C.
 
     Example: tandem serve --port 9000
     """
@@ -68,13 +70,17 @@ def serve(
 
 @app.command()
 def land(
-    source: Annotated[str, typer.Argument(help="The source it is a file of, as the problem calls it.")],
-    file: Annotated[Path, typer.Argument(help="The raw file; it is copied.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The source it is a file of, as the problem calls it.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The raw file; it is copied.")],
     fetch: Annotated[
         str | None, typer.Option(help="How others get it: pypi:NAME==VERSION#MEMBER?sha256=... or file:PATH.")
     ] = None,
 ) -> None:
-    """Take a raw file into the landing and pin it in data/sources.lock, if it is what its contract says.
+    """Take a raw file in, and pin it.
+
+    If it is what its contract says it is copied into the landing and named in data/sources.lock.
 
     Example: tandem land orders 2014-01.csv
     """
@@ -92,9 +98,10 @@ def backtest(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a bundle on what became known after its day; by month this is how it ages.
+    """Judge a bundle by what came later.
 
-    Works in a temporary folder and changes nothing.
+    Its figures on what became known after its day: by month this is how it ages. Works in a temporary folder
+    and changes nothing.
 
     Example: tandem backtest --until 2014-01-01
     """
@@ -108,26 +115,30 @@ def backtest(
 
 @app.command()
 def status(*, as_json: JsonOption = False) -> None:
-    """Say of each stage whether it is cached, changed or was never run.
+    """Say which stages are up to date.
+
+    Each is cached, changed or was never run.
 
     Example: tandem status --json
     """
     from tandem.graph import Graph  # noqa: PLC0415
-    from tasks.show import table  # noqa: PLC0415
+    from tandem.tables import plain  # noqa: PLC0415
 
     states = Graph(Path()).states()
-    _json(states) if as_json else _say(table(("stage", "state"), list(states.items())))
+    _json(states) if as_json else _say(plain(("stage", "state"), list(states.items())))
 
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    b: Annotated[Path, typer.Argument(help="Another one's.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="A bundle's folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one's.")],
     *,
     as_json: JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a review.")] = False,
 ) -> None:
-    """Compare two bundles: data, features, params, and figures by slice.
+    """Compare two bundles.
+
+    Data, features, params, and figures by slice.
 
     Example: tandem diff old/bundle new/bundle --markdown
     """
@@ -139,8 +150,26 @@ def diff(
 
 
 @app.command()
+def features(
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write it.")] = Path("docs/features.md"),
+) -> None:
+    """Write the catalogue of features.
+
+    Name, type, meaning, view, facts, share of nulls and importance of each, as the last run made them.
+
+    Example: tandem features --to features.md
+    """
+    from flows.catalogue import catalogue as flow  # noqa: PLC0415
+
+    params, settings = _read()
+    _say(f"wrote {flow(params, settings, target)}")
+
+
+@app.command()
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check this machine: Python, memory, disk, packages, git. What is missing comes with the command that mends it.
+    """Check what this machine lacks.
+
+    Python, memory, disk, packages, git: what is missing comes with the command that mends it.
 
     Example: tandem doctor
     """

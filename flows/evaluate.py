@@ -3,6 +3,7 @@
 import polars as pl
 
 from tandem.features import SLICE
+from tandem.files import made
 from tandem.params import Params
 from tandem.run import entry, operation
 from tandem.settings import Settings
@@ -13,7 +14,7 @@ from tasks import evaluate as verbs
 def evaluate(params: Params, settings: Settings) -> None:
     """Judge the scores of the held-out rows."""
     data = settings.of(params.problem)
-    scores = pl.read_parquet(data / "model" / "scores.parquet")
+    scores = pl.read_parquet(made(data / "model" / "scores.parquet", "train"))
     slices = [name for name in scores.columns if name.startswith(SLICE)]
     baselines = [name for name in scores.columns if name not in ("moment", "label", "model", *slices)]
     plain = {name: name.removeprefix(SLICE) for name in slices}

@@ -6,7 +6,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import entry, operation
 from tandem.settings import Settings
-from tasks.ingest import part_of, report, write_facts, write_quarantine
+from tasks.ingest import parts_of, report, write_facts, write_quarantine
 from tasks.landing import landed_files
 
 
@@ -17,7 +17,7 @@ def ingest(params: Params, settings: Settings) -> None:
     target = settings.of(problem.name)
     landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
     parts = {
-        source.name: [part_of(source, path, landed, problem, settings.cache) for path in landed[source.name]]
+        source.name: parts_of(source, {p.name: p for p in landed[source.name]}, landed, problem, settings.cache)
         for source in problem.sources
     }
     write_facts(parts, problem, target / "facts")

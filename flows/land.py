@@ -7,7 +7,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.settings import Settings
-from tasks.ingest import known_days, part_of
+from tasks.ingest import known_days, parts_of
 from tasks.landing import land_file, landed_files, pin_of
 
 
@@ -25,7 +25,7 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     declared = problem.source(source)
     beside = landed_files(pins, problem, settings.landing, declared.beside)
     pin = pin_of(file, f"{problem.name}/{source}", fetch)
-    part = part_of(declared, file, beside, problem, settings.cache, landing=pin.sha256)
+    [part] = parts_of(declared, {pin.sha256: file}, beside, problem, settings.cache)
     land_file(file, settings.landing, pin)
     known = pin.model_copy(update={"known": known_days(part)})
     pins.with_pin(known).save(lock)

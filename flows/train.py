@@ -2,7 +2,7 @@
 
 import json
 
-from tandem.files import atomic_folder, write_json
+from tandem.files import atomic_folder, made, write_json
 from tandem.params import Params, TrainParams
 from tandem.run import entry, operation
 from tandem.settings import Settings
@@ -15,7 +15,7 @@ def train(params: Params, settings: Settings) -> None:
     """Fit, score, write."""
     data = settings.of(params.problem)
     rows, spec = read_rows(data / "training_set")
-    best = TrainParams.model_validate(json.loads((data / "tune" / "best.json").read_text())["params"])
+    best = TrainParams.model_validate(json.loads(made(data / "tune" / "best.json", "tune").read_text())["params"])
     chosen = {"model": best, "defaults": params.train} | dict.fromkeys(spec.baselines, params.train)
     boosters = {name: fit_booster(rows, inputs_of(name, spec), each, params.tune) for name, each in chosen.items()}
     simple = fit_simple(rows, spec)

@@ -5,7 +5,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import entry, operation
 from tandem.settings import Settings
-from tandem.warehouse import Warehouse
+from tandem.warehouse import ROW_GROUP, Warehouse
 from tasks.training_set import (
     describe,
     requests_of,
@@ -29,7 +29,7 @@ def training_set(params: Params, settings: Settings) -> None:
         features = with_features(joined, spec, warehouse)
         rows = with_split(with_labels(features, problem, warehouse), params.split, params.as_of)
     with atomic_folder(data / "training_set") as folder:
-        rows.write_parquet(folder / "rows.parquet")
+        rows.write_parquet(folder / "rows.parquet", row_group_size=ROW_GROUP)
         spec.save(folder / "features.json")
     write_json(data / "reports" / "training_set.json", summary(rows, spec))
 

@@ -12,6 +12,8 @@ from tandem.params import Frozen
 Scores = NDArray[np.float64]
 PRIOR = 20
 """Rows of the overall rate that are mixed into each key's own."""
+DIGITS = 6
+"""More are not the same on all processors, whose `exp` differ in the last bit."""
 
 
 class Rates(Frozen):
@@ -57,7 +59,7 @@ class Logistic(Frozen):
 
     @classmethod
     def fit(cls, rows: pl.DataFrame, names: Sequence[str]) -> Self:
-        """Fit with scikit-learn's default strength."""
+        """Fit with scikit-learn's default strength, and so near to the one best fit that no step on the way shows."""
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - 2 s
 
         raw = rows.select(names).to_numpy().astype(np.float64)
@@ -66,13 +68,14 @@ class Logistic(Frozen):
         means = np.where(known, raw, 0).sum(axis=0) / count
         spread = np.sqrt(np.where(known, (raw - means) ** 2, 0).sum(axis=0) / count)
         scales = np.where(spread > 0, spread, 1)
-        model = LogisticRegression(max_iter=300).fit(cls._standard(raw, means, scales), rows["label"].to_numpy())
+        model = LogisticRegression(solver="newton-cholesky", tol=1e-9, max_iter=50)
+        model.fit(cls._standard(raw, means, scales), rows["label"].to_numpy())
         return cls(
             names=tuple(names),
             means=tuple(means.tolist()),
             scales=tuple(scales.tolist()),
-            weights=tuple(model.coef_[0].tolist()),
-            intercept=float(model.intercept_[0]),
+            weights=tuple(model.coef_[0].round(DIGITS).tolist()),
+            intercept=round(float(model.intercept_[0]), DIGITS),
         )
 
     @staticmethod
@@ -84,4 +87,4 @@ class Logistic(Frozen):
         raw = rows.select(self.names).to_numpy().astype(np.float64)
         margin = self._standard(raw, np.array(self.means), np.array(self.scales)) @ np.array(self.weights)
         result: Scores = 1 / (1 + np.exp(-(margin + self.intercept)))
-        return result
+        return result.round(DIGITS)

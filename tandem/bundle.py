@@ -36,7 +36,7 @@ MEDIA = {
 
 def seal(folder: Path, annotations: Mapping[str, str]) -> str:
     """Write the manifest of all files in a folder, and return its digest."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     layers = [
         {
             "mediaType": MEDIA[path.suffix],
@@ -77,17 +77,21 @@ class Bundle:
         if not path.is_file():
             msg = f"{folder} holds no bundle: `dvc repro` makes one"
             raise MissingError(msg)
+        said = path.read_bytes()
         try:
-            manifest = json.loads(path.read_bytes())
-            layers = {layer["annotations"][TITLE]: layer for layer in manifest["layers"]}
+            manifest = json.loads(said)
+            kind, layers = manifest["artifactType"], manifest["layers"]
+            named = {layer["annotations"][TITLE]: (layer["digest"], layer["size"]) for layer in layers}
+            datetime.fromisoformat(manifest["annotations"]["tandem.as_of"])
         except (ValueError, KeyError, TypeError) as exc:
             msg = f"{path} is no bundle's manifest: {exc!r}"
             raise BundleError(msg) from exc
-        if manifest.get("artifactType") != ARTIFACT:
-            msg = f"{path} is a manifest of {manifest.get('artifactType')}, not of {ARTIFACT}"
+        if kind != ARTIFACT or len(named) != len(layers):
+            what = "names a file twice" if kind == ARTIFACT else f"is one of {kind}, not of {ARTIFACT}"
+            msg = f"{path} is no bundle's manifest: it {what}"
             raise BundleError(msg)
-        _check(folder, layers)
-        return cls(folder, manifest, sha256_of(path))
+        _check(folder, named)
+        return cls(folder, manifest, hashlib.sha256(said).hexdigest())
 
     @property
     def files(self) -> dict[str, str]:
@@ -114,13 +118,18 @@ class Bundle:
         return json.loads((self.folder / name).read_text())
 
 
-def _check(folder: Path, layers: Mapping[str, Mapping[str, Any]]) -> None:
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
-    for name in sorted(found ^ layers.keys()):
+def _check(folder: Path, named: Mapping[str, tuple[str, int]]) -> None:
+    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    found = {path.relative_to(folder).as_posix() for path in paths}
+    for name in sorted(found ^ {MANIFEST, *named}):
         msg = f"{folder}: {name} is {'not in the manifest' if name in found else 'missing'}"
         raise BundleError(msg)
-    for name, layer in layers.items():
+    for path in paths:
+        if path.is_symlink() or not path.is_file():
+            msg = f"{path} is a link or the like: a bundle holds its files itself"
+            raise BundleError(msg)
+    for name, (digest, size) in named.items():
         path = folder / name
-        if path.is_symlink() or path.stat().st_size != layer["size"] or f"sha256:{sha256_of(path)}" != layer["digest"]:
-            msg = f"{path} is not the file that the manifest names: its digest differs"
+        if path.stat().st_size != size or f"sha256:{sha256_of(path)}" != digest:
+            msg = f"{path} is not the file that the manifest names: its size or digest differs"
             raise BundleError(msg)

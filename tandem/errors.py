@@ -55,11 +55,11 @@ class GateError(TandemError):
 
 
 class StageError(TandemError):
-    """A stage of the pipeline failed; its own words stand above."""
+    """A stage of the pipeline failed; its own words stand above, unless it could not even begin."""
 
-    def __init__(self, stage: str, code: int) -> None:
+    def __init__(self, stage: str, code: int, reason: str = "its own words stand above") -> None:
         """Pass on the code that the stage ended with."""
-        super().__init__(f"stage {stage} failed; what depends on it was not run")
+        super().__init__(f"stage {stage} failed, and what depends on it was not run: {reason}")
         self.stage, self.exit_code = stage, code
 
 

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Self
 
-from tandem.errors import MissingError
 from tandem.expressions import Expressions, Type
-from tandem.files import write_json
-from tandem.params import Frozen
+from tandem.files import made, write_json
+from tandem.params import FeatureParams, Frozen
 from tandem.views import ViewSpec
 
 NUMBERS = ("BIGINT", "DOUBLE", "BOOLEAN")
@@ -49,6 +48,11 @@ class FeatureSpec(Frozen):
         """The inputs, in the model's order."""
         return tuple(feature.name for feature in self.inputs)
 
+    @property
+    def grid(self) -> FeatureParams:
+        """When knowledge is published, and may be used."""
+        return FeatureParams(tick_minutes=self.tick_minutes, lag_minutes=self.lag_minutes)
+
     def request(self) -> Expressions:
         """Parse the request features."""
         values = {name: kind for view in self.views for name, kind in view.values.items()}
@@ -68,10 +72,7 @@ class FeatureSpec(Frozen):
             MissingError: it has not been written.
 
         """
-        if not path.is_file():
-            msg = f"{path} does not exist: `dvc repro training_set` makes it"
-            raise MissingError(msg)
-        return cls.model_validate_json(path.read_text())
+        return cls.model_validate_json(made(path, "training_set").read_text())
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

@@ -10,11 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tandem.errors import MissingError
+
 
 def sha256_of(path: Path) -> str:
     """Digest of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def made(path: Path, stage: str) -> Path:
+    """Return a path that a stage makes.
+
+    Raises:
+        MissingError: it has not.
+
+    """
+    if not path.exists():
+        msg = f"{path} does not exist: `dvc repro {stage}` makes it"
+        raise MissingError(msg)
+    return path
 
 
 def digest_of(*parts: str | bytes) -> str:
@@ -46,7 +61,7 @@ def atomic(target: Path) -> Iterator[Path]:
 def write_text(target: Path, text: str) -> Path:
     """Write a text file in one step."""
     with atomic(target) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
     return target
 
 

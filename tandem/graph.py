@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tandem.errors import MissingError, StageError
 
 State = Literal["cached", "changed", "never run"]
-EXIT = re.compile(r"exited with (\d+)")
+EXIT = re.compile(r"exited with (-?\d+)")
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,18 @@ class Graph:
             MissingError: the folder has none.
 
         """
-        from dvc.repo import Repo  # noqa: PLC0415 - 1 s
+        from dvc.exceptions import DvcException  # noqa: PLC0415 - 1 s
+        from dvc.repo import Repo  # noqa: PLC0415
 
         logging.getLogger("dvc").setLevel(logging.ERROR)
         if not (root / "dvc.yaml").is_file():
             msg = f"{root.resolve()} has no dvc.yaml: run this in the project's folder"
             raise MissingError(msg)
-        self._repo: Any = Repo(str(root), _wait_for_lock=True)
+        try:
+            self._repo: Any = Repo(str(root), _wait_for_lock=True)
+        except DvcException as exc:
+            msg = f"DVC cannot work here: {exc}. A folder without git needs `dvc config core.no_scm true`"
+            raise MissingError(msg) from exc
 
     @property
     def names(self) -> list[str]:
@@ -82,7 +87,7 @@ class Graph:
         """Run one stage if anything that it depends on changed.
 
         Raises:
-            StageError: it failed; what it said stands on stderr.
+            StageError: it failed, and what it said stands on stderr; or DVC could not run it.
 
         """
         from dvc.exceptions import DvcException  # noqa: PLC0415
@@ -92,15 +97,24 @@ class Graph:
             with _own_interpreter():
                 ran = self._repo.reproduce(name, single_item=True, force=force)
         except DvcException as exc:
-            raise StageError(name, _code(exc)) from exc
+            causes = list(_causes(exc))
+            ended = next(filter(None, (EXIT.search(str(cause)) for cause in causes)), None)
+            if ended is None:
+                raise StageError(name, 1, str(causes[-1])) from exc
+            self._restore(name)
+            code = int(ended.group(1))
+            raise StageError(name, code if code > 0 else 128 - code) from exc  # a signal's number, as shells tell it
         return StageRun(name, bool(ran), time.perf_counter() - start)
 
+    def _restore(self, name: str) -> None:
+        """Put back what DVC deleted before a stage that failed, as dvc.lock pins it: what was there stays."""
+        if self._locked(self._stage(name)):
+            self._repo.checkout(name, force=True, allow_missing=True)
 
-def _code(exc: BaseException) -> int:
-    """Find the exit code of the stage's command, which DVC tells in words only."""
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Go down to the first cause; DVC tells the exit code of a stage's command in words only, somewhere on the way."""
     cause: BaseException | None = exc
     while cause is not None:
-        if found := EXIT.search(str(cause)):
-            return int(found.group(1))
+        yield cause
         cause = cause.__cause__
-    return 1

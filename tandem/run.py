@@ -25,7 +25,10 @@ def _in_prefect_run() -> bool:
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a verb: inside a Prefect flow run it shows as a task, elsewhere it is the function itself."""
+    """Make a verb: inside a Prefect flow run it shows as a task, elsewhere it is the function itself.
+
+    Prefect sees neither arguments nor result: it would walk through them, and keep them until the flow's end.
+    """
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -34,8 +37,11 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
         from prefect import task  # noqa: PLC0415 - 1.7 s
         from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
 
+        given: list[R] = []
         show: Any = task
-        return cast("R", show(function, cache_policy=NO_CACHE, persist_result=False)(*args, **kwargs))
+        shown = show(name=function.__name__, cache_policy=NO_CACHE, persist_result=False)
+        shown(lambda: given.append(function(*args, **kwargs)))()
+        return given[0]
 
     return called
 
@@ -45,7 +51,7 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        if "PREFECT_API_URL" not in os.environ and not _in_prefect_run():
+        if not os.environ.get("PREFECT_API_URL") and not _in_prefect_run():
             return function(*args, **kwargs)
         from prefect import flow  # noqa: PLC0415 - 1.7 s
 
@@ -58,7 +64,9 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
 
 def entry(stage: Callable[[Params, Settings], None]) -> None:
     """Run a stage as a process: read params and settings, show a failure in its own words, exit with its code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    for layer in ("flows", "tasks", "tandem"):
+        logging.getLogger(layer).setLevel(logging.INFO)
     try:
         stage(Params.load(), Settings.load())
     except TandemError as exc:

@@ -9,6 +9,8 @@ from tandem.features import FeatureSpec
 
 Values = tuple[object, ...]
 Vector = NDArray[np.float32]
+Snapshot = Mapping[str, Mapping[Values, Values]]
+"""The row of each key of each view, at one tick."""
 
 
 class Vectors:
@@ -41,6 +43,6 @@ class Vectors:
         inputs = [*(known[place] for place in self._passed), *self._features(known)]
         return np.array(inputs, dtype=np.float32)  # None becomes NaN
 
-    def of(self, fields: Values, snapshot: Mapping[str, Mapping[Values, Values]]) -> Vector:
+    def of(self, fields: Values, snapshot: Snapshot) -> Vector:
         """Make the inputs of a request from a snapshot of all views."""
         return self.vector(fields, [snapshot[view].get(key) for view, key in self.keys(fields)])

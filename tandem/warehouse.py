@@ -9,10 +9,14 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from tandem.errors import MissingError, ProblemError
+from tandem.errors import ProblemError
+from tandem.files import made
 from tandem.processor import THREADS
 
 Connection = duckdb.DuckDBPyConnection
+
+ROW_GROUP = 2**17
+"""Rows of a group in Parquet: where it is not said, it depends on the pieces in which an engine gives its result."""
 
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": THREADS,
@@ -67,10 +71,7 @@ class Warehouse:
             MissingError: there are no facts.
 
         """
-        if not facts.is_dir():
-            msg = f"{facts} does not exist: `dvc repro ingest` makes it"
-            raise MissingError(msg)
-        with connect(facts) as con:
+        with connect(made(facts, "ingest")) as con:
             yield cls(con, facts, as_of, tick)
 
     @staticmethod
@@ -88,13 +89,6 @@ class Warehouse:
     def requests(self, sql: str) -> pl.DataFrame:
         """Run a query whose rows are requests, and keep those made before `as_of`."""
         return self.query(f"select * from ({sql}\n) where moment < timestamp {quoted(str(self._as_of))}")
-
-    def columns(self, sql: str) -> list[str]:
-        """Name the columns that a query would give."""
-        try:
-            return [row[0] for row in self._con.execute(f"describe {sql}").fetchall()]
-        except duckdb.Error as exc:
-            raise _explained(sql, exc) from exc
 
     def execute(self, sql: str) -> None:
         """Run what a problem's views share, such as macros."""

@@ -16,7 +16,7 @@ from tandem.bundle import Bundle
 from tandem.errors import TooFewRowsError
 from tandem.features import FeatureSpec
 from tandem.metrics import by_month, figures
-from tandem.params import EvaluateParams, FeatureParams
+from tandem.params import EvaluateParams
 from tandem.problem import Problem
 from tandem.run import step
 from tandem.warehouse import Warehouse
@@ -30,10 +30,9 @@ from tasks.views import write_views
 def future_rows(problem: Problem, bundle: Bundle, facts: Path, until: datetime) -> pl.DataFrame:
     """Make the rows of all requests from the bundle's day on whose label is known before `until`."""
     spec = bundle.spec
-    params = FeatureParams(tick_minutes=spec.tick_minutes, lag_minutes=spec.lag_minutes)
-    with TemporaryDirectory(prefix="tandem-") as folder, Warehouse.open(facts, until, params.tick) as warehouse:
+    with TemporaryDirectory(prefix="tandem-") as folder, Warehouse.open(facts, until, spec.grid.tick) as warehouse:
         write_views(problem, warehouse, Path(folder))
-        asked = requests_of(problem, warehouse, params).filter(pl.col("moment") >= bundle.as_of)
+        asked = requests_of(problem, warehouse, spec.grid).filter(pl.col("moment") >= bundle.as_of)
         features = with_features(with_views(asked, spec, warehouse, Path(folder)), spec, warehouse)
         rows = with_labels(features, problem, warehouse).filter(pl.col("label").is_not_null())
     if rows.is_empty():

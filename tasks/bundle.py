@@ -43,7 +43,7 @@ def reference(rows: pl.DataFrame, spec: FeatureSpec, seed: int) -> tuple[dict[st
     fitted = rows.filter(pl.col("split") == "fit")
     counts: dict[str, Any] = {}
     for name in spec.names:
-        column = fitted[name].drop_nulls()
+        column = fitted[name].fill_nan(None).drop_nulls()
         edges = sorted({round(float(column.quantile(q / 10) or 0), 6) for q in range(1, 10)}) if len(column) else []
         places = np.searchsorted(np.array(edges), column.to_numpy(), side="right")
         counts[name] = {

@@ -1,23 +1,17 @@
 """The model card: what a person should know before trusting a model."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from tandem.features import FeatureSpec
 from tandem.params import Params
 from tandem.run import step
+from tandem.tables import markdown
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 
 
-def table(heading: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
-    """Return a Markdown table."""
-    lines = [heading, ("---",) * len(heading), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def _figures(of: dict[str, Any]) -> tuple[object, ...]:
-    return tuple("" if of[name] is None else f"{of[name]:.4f}" for name in FIGURES)
+    return tuple(of[name] for name in FIGURES)
 
 
 @step
@@ -47,18 +41,18 @@ def model_card(spec: FeatureSpec, params: Params, evaluation: dict[str, Any], tr
         f"# Model card: {spec.problem}",
         f"{spec.question} Made of what was known before {params.as_of} UTC.",
         "## Data",
-        table(("part", "rows", "positives", "from", "until"), parts),
-        table(("outcome of a request", "requests"), outcomes),
+        markdown(("part", "rows", "positives", "from", "until"), parts),
+        markdown(("outcome of a request", "requests"), outcomes),
         "Requests without a label are neither fitted nor judged.",
         "## Figures on held-out time",
-        table(("model", *FIGURES), models),
-        table(("month", "rows", *FIGURES), months),
+        markdown(("model", *FIGURES), models),
+        markdown(("month", "rows", *FIGURES), months),
         f"## By slice\n\nSlices with fewer than {evaluation['smallest_slice']} rows are not judged.",
-        table(("slice", "rows", *FIGURES), slices),
+        markdown(("slice", "rows", *FIGURES), slices),
         "## Costs",
         money,
         "## Gates",
-        table(("gate", "verdict", "reason"), gates),
+        markdown(("gate", "verdict", "reason"), gates),
         "## Limits",
         limits,
         "## Rebuild",

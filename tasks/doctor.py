@@ -1,9 +1,8 @@
 """Look whether this machine has what is needed, and say how to mend what it lacks."""
 
-import importlib.metadata
-import re
 import shutil
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +39,25 @@ def _git(root: Path) -> dict[str, Any]:
     return _check("git", words, "apt-get install git", ok=found is not None)
 
 
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
 def _packages(root: Path) -> dict[str, Any]:
-    """Compare what is installed with the lock, where a line without a marker, or ours, is `name==version`."""
-    lock = (root / "requirements.lock").read_text() if (root / "requirements.lock").is_file() else ""
-    wanted = re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+) \\$", lock, re.MULTILINE)
-    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}
-    wrong = [
-        name
-        for name, version in wanted
-        if installed.get(name.replace("_", "-").replace(".", "-"), installed.get(name)) != version
-    ]
-    words = f"{len(wanted) - len(wrong)} of {len(wanted)} as locked" + (
-        f"; not: {', '.join(wrong[:5])}" if wrong else ""
-    )
-    return _check("packages", words, "make setup", ok=bool(wanted) and not wrong)
+    """Compare what is installed with what the lock demands on this platform."""
+    from packaging.requirements import Requirement  # noqa: PLC0415
+
+    lock = root / "requirements.lock"
+    if not lock.is_file():
+        return _check("packages", f"no {lock.resolve()}", "cd to the project's folder", ok=False)
+    lines = [line.removesuffix("\\") for line in lock.read_text().splitlines() if line[:1].isalnum()]
+    wanted = [need for need in map(Requirement, lines) if not need.marker or need.marker.evaluate()]
+    wrong = [need.name for need in wanted if not need.specifier.contains(_installed(need.name), prereleases=True)]
+    words = f"{len(wanted) - len(wrong)} of {len(wanted)} as locked"
+    return _check("packages", ", ".join([words, *(f"not {name}" for name in wrong[:5])]), "make setup", ok=not wrong)
 
 
 def checks(root: Path) -> list[dict[str, Any]]:

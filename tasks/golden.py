@@ -52,8 +52,9 @@ def _view_rows(spec: FeatureSpec, views: Path, hidden: Sequence[str], rng: np.ra
     for view in spec.views:
         frame = read_view(views, view.name)
         for name in view.values:
-            drawn = frame[name].gather(rng.integers(0, frame.height, GOLDEN))
-            columns.append(pl.Series(name, [None] * GOLDEN, drawn.dtype) if name in hidden else drawn)
+            shown = frame[name].clear() if name in hidden else frame[name]
+            drawn = shown.extend_constant(None, 1)  # one more, that is not known
+            columns.append(drawn.gather(rng.integers(0, drawn.len(), GOLDEN)))
     return pl.DataFrame(columns)
 
 

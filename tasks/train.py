@@ -1,5 +1,6 @@
 """Fit the model and those beside it, and let each score the rows that none has seen."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from tandem.params import TrainParams, TuneParams
 from tandem.run import step
 from tasks.splits import matrix, part, split_of
 
+log = logging.getLogger(__name__)
+
 
 @step
 def fit_booster(rows: pl.DataFrame, names: tuple[str, ...], chosen: TrainParams, params: TuneParams) -> Booster:
     """Fit on the first part of the rows, stopped by the second."""
     data = boosting.prepare(split_of(rows, names))
-    return boosting.fit(data, chosen, params).booster
+    booster = boosting.fit(data, chosen, params).booster
+    log.info("a model of %d inputs: %d trees", len(names), booster.num_boosted_rounds())
+    return booster
 
 
 @step
@@ -53,7 +58,7 @@ def inputs_of(model: str, spec: FeatureSpec) -> tuple[str, ...]:
 def importance(booster: Booster, spec: FeatureSpec) -> dict[str, float]:
     """Give each input's share of all that the trees gained."""
     gain = booster.get_score(importance_type="total_gain")
-    total = sum(sorted(gain.values()))
+    total = sum(sorted(gain.values())) or 1.0  # no tree has split anything
     return {name: round(gain.get(name, 0.0) / total, 6) for name in spec.names}
 
 

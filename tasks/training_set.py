@@ -1,5 +1,6 @@
 """Requests as they would have been made, with what was known then, and the labels that are known by now."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,18 @@ def requests_of(problem: Problem, warehouse: Warehouse, params: FeatureParams) -
 
 @step
 def with_views(requests: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, folder: Path) -> pl.DataFrame:
-    """Join to each request the views' rows that were true at its tick."""
+    """Join to each request the views' rows that were true at its tick; what only the model reads is as it reads it."""
     request = spec.request()
+    read = {*spec.rates, *(name for expression in request.expressions for name in expression.columns)}
     keys = sorted({key for view in spec.views for key in view.keys} - set(spec.fields))
     joined = requests
     if keys:
         made = warehouse.query(request.sql_of(keys), request=requests)
         joined = pl.concat([requests, made], how="horizontal")
     for view in spec.views:
+        narrow = [name for name in view.values if name in spec.names and name not in read]
         joined = joined.join_asof(
-            read_view(folder, view.name),
+            read_view(folder, view.name).with_columns(_as_input(narrow)),
             left_on=DUE,
             right_on=VALID_FROM,
             by=list(view.keys),
@@ -111,25 +114,35 @@ def with_views(requests: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, 
     return joined.drop(keys)
 
 
+def _as_input(names: Iterable[str]) -> pl.Expr:
+    """Make numbers what the model is fed: by way of a double, as a large integer goes that comes by JSON."""
+    return pl.col(names).cast(pl.Float64).cast(pl.Float32)
+
+
 @step
 def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse) -> pl.DataFrame:
     """Compute the request features, and keep what the model, its baselines and its judges need."""
     made = warehouse.query(spec.request_sql, request=joined)
     known = pl.concat([joined, made], how="horizontal")
-    slices = warehouse.query(spec.slices_sql, request=known)
+    slices = warehouse.query(spec.slices_sql, request=known.select(*spec.fields, *made.columns))
     if bad := [name for name, kind in slices.schema.items() if kind != pl.String()]:
         msg = f"slices.sql: {', '.join(bad)} must be text, for a slice is named by its value"
         raise ProblemError(msg)
     kept = list(dict.fromkeys(["moment", *spec.keys, *(name for name in spec.rates if name not in spec.names)]))
-    inputs = [pl.col(name).cast(pl.Float32) for name in spec.names]
-    return pl.concat([known.select(*kept, *inputs), slices.rename(lambda name: SLICE + name)], how="horizontal")
+    inputs = known.select(_as_input(spec.names))
+    if endless := [each.name for each in inputs if each.is_infinite().any()]:
+        msg = f"{', '.join(endless)}: infinite in some rows; where it is a quotient, divide by nullif(..., 0)"
+        raise ProblemError(msg)
+    return pl.concat([known.select(kept), inputs, slices.rename(lambda name: SLICE + name)], how="horizontal")
 
 
 @step
 def with_labels(features: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
     """Join to each request its outcome, where it is known by now."""
     labels = warehouse.known_of(problem.sql("label")).rename({"known_at": "label_known_at"})
-    return features.join(labels, on=list(problem.keys), how="left", maintain_order="left", validate="1:1")
+    keys = list(problem.keys)
+    known = features.select(keys).join(labels, on=keys, how="left", maintain_order="left", validate="1:1")
+    return pl.concat([features, known.drop(keys)], how="horizontal")  # joining the features too would copy them
 
 
 @step

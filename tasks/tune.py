@@ -183,7 +183,7 @@ def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tr
         records.write(trial)
         done.append(trial)
         tracker.trial_finished(trial)
-        _LOG.info("trial finished", extra=_row(trial))
+        _LOG.info("trial %d of %d: %s, log loss %.6f", len(done), params.trials, trial.state, trial.loss)
     records.sweep()
     return Study(tuple(done))
 

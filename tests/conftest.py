@@ -127,3 +127,13 @@ def built(_landed: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
     made = _copied(_landed, copy_tree(tmp_path_factory.mktemp("built") / "workspace"))
     made.run(*STAGES)
     return made
+
+
+@pytest.fixture
+def rebuilt(built: Workspace, tmp_path: Path) -> Iterator[Workspace]:
+    """A copy of the tests' own problem after the whole graph, the current folder, to be changed."""
+    root = tmp_path / "workspace"
+    shutil.copytree(built.root, root, symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        yield workspace_at(root)

@@ -300,22 +300,31 @@ def _events(flight: Flight) -> Iterator[tuple[datetime, int, Flight]]:
         yield flight.arrived_at, 2, flight
 
 
+def _due_at(stage: int, leg: Flight) -> datetime:
+    """When it lands, by what is known."""
+    return (leg.arrived_at if stage == 2 else None) or leg.arrives_at + (leg.dep_delay or 0) * MINUTE * stage
+
+
 def last_leg(flights: Iterable[Flight]) -> Teller:
-    """The newest of what is known: a leg was due and had not left, left, or landed."""
-    events = sorted((event for flight in flights for event in _events(flight)), key=lambda e: e[2].dest)
+    """The newest of what is known: a leg was due and had not left, left, or landed.
+
+    Two flights of one moment under one tail number do occur: the first by destination counts, then the last to land.
+    """
+    events = [event for flight in flights for event in _events(flight)]
+    events.sort(key=lambda e: _due_at(*e[1:]), reverse=True)
+    events.sort(key=lambda e: e[2].dest)
 
     def told(tick: datetime) -> Row | None:
         seen = [event for event in events if published(event[0]) <= tick]
         if not seen:
             return None
         _, stage, leg = max(seen, key=lambda e: (e[0], e[1], e[2].scheduled_at))
-        expected = leg.arrives_at + (leg.dep_delay or 0) * MINUTE
         return {
             "leg_stage": stage,
             "leg_delay": (None, leg.dep_delay, leg.arr_delay)[stage],
             "leg_block": minutes(leg.arrives_at - leg.scheduled_at),
             "leg_scheduled_at": leg.scheduled_at,
-            "leg_due_at": (leg.arrives_at, expected, leg.arrived_at)[stage],
+            "leg_due_at": _due_at(stage, leg),
             "leg_dest": leg.dest,
         }
 

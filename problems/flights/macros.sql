@@ -1,4 +1,6 @@
 -- What several views share. Sums are of whole minutes in doubles: exact in any order, and four times as fast as integers.
+-- They run over the rows of all keys, sorted by key and then by tick, and need no partition: what enters a key's windows
+-- leaves them too, so that each key begins at 0. Of the rows of one tick the last has the sums.
 
 -- grain: one row per key and tick at which a sum of the last 1, 3 or 24 hours changes: a fact enters each window at the
 -- tick that publishes it, and leaves it as many hours later. A delay counts 4 hours at most, lest one flight rule a mean.
@@ -15,40 +17,39 @@ facts as (
 entered as (
     select
         a, b, tick,
-        sum(n)::double as n, sum(dep)::double as dep, sum(late)::double as late, sum(m)::double as m, sum(arr)::double as arr
+        sum(n)::integer as n, sum(dep)::integer as dep, sum(late)::integer as late, sum(m)::integer as m,
+        sum(arr)::integer as arr
     from facts group by all
 ),
 changes as (
-    select
-        a, b, tick,
-        n as n1, dep as dep1, m as m1, arr as arr1,
-        n as n3, dep as dep3, late as late3, m as m3, arr as arr3,
-        n as n24, dep as dep24, m as m24, arr as arr24
-    from entered
-    union all select a, b, tick + interval 1 hour, -n, -dep, -m, -arr, 0, 0, 0, 0, 0, 0, 0, 0, 0 from entered
-    union all select a, b, tick + interval 3 hour, 0, 0, 0, 0, -n, -dep, -late, -m, -arr, 0, 0, 0, 0 from entered
-    union all select a, b, tick + interval 24 hour, 0, 0, 0, 0, 0, 0, 0, 0, 0, -n, -dep, -m, -arr from entered
+    select *, 1::tinyint as in1, 1::tinyint as in3, 1::tinyint as in24 from entered
+    union all select * replace (tick + interval 1 hour as tick), -1, 0, 0 from entered
+    union all select * replace (tick + interval 3 hour as tick), 0, -1, 0 from entered
+    union all select * replace (tick + interval 24 hour as tick), 0, 0, -1 from entered
+    order by a, b, tick
 ),
-net as (
+sums as (
     select
-        a, b, tick,
-        sum(n1) as n1, sum(dep1) as dep1, sum(m1) as m1, sum(arr1) as arr1,
-        sum(n3) as n3, sum(dep3) as dep3, sum(late3) as late3, sum(m3) as m3, sum(arr3) as arr3,
-        sum(n24) as n24, sum(dep24) as dep24, sum(m24) as m24, sum(arr24) as arr24
-    from changes group by all
+        a, b, tick, lead((a, b, tick)) over () as next,
+        sum((n * in1)::double) over w as n1, sum((dep * in1)::double) over w as dep1, sum((m * in1)::double) over w as m1, sum((arr * in1)::double) over w as arr1,
+        sum((n * in3)::double) over w as n3, sum((dep * in3)::double) over w as dep3, sum((m * in3)::double) over w as m3, sum((arr * in3)::double) over w as arr3,
+        sum((n * in24)::double) over w as n24, sum((dep * in24)::double) over w as dep24, sum((m * in24)::double) over w as m24,
+        sum((arr * in24)::double) over w as arr24, sum((late * in3)::double) over w as late3
+    from changes
+    window w as (rows unbounded preceding)
 )
 select
     a, b, tick as valid_from,
-    sum(n1) over w as departures_1h,
-    sum(dep1) over w / nullif(departures_1h, 0) as dep_1h,
-    sum(arr1) over w / nullif(sum(m1) over w, 0) as arr_1h,
-    sum(dep3) over w / nullif(sum(n3) over w, 0) as dep_3h,
-    sum(late3) over w / nullif(sum(n3) over w, 0) as late_3h,
-    sum(arr3) over w / nullif(sum(m3) over w, 0) as arr_3h,
-    sum(dep24) over w / nullif(sum(n24) over w, 0) as dep_24h,
-    sum(arr24) over w / nullif(sum(m24) over w, 0) as arr_24h
-from net
-window w as (partition by a, b order by tick rows unbounded preceding);
+    n1 as departures_1h,
+    dep1 / nullif(n1, 0) as dep_1h,
+    arr1 / nullif(m1, 0) as arr_1h,
+    dep3 / nullif(n3, 0) as dep_3h,
+    late3 / nullif(n3, 0) as late_3h,
+    arr3 / nullif(m3, 0) as arr_3h,
+    dep24 / nullif(n24, 0) as dep_24h,
+    arr24 / nullif(m24, 0) as arr_24h
+from sums
+where next is distinct from (a, b, tick);
 
 -- grain: one row per key and tick at which the number of departures that are overdue changes. A flight is waited for from
 -- a quarter of an hour after its time until it leaves, 4 hours at most: a cancelled one is not told from a late one.
@@ -61,21 +62,28 @@ flights as (
     from scheduled left join (select carrier, flight, origin, scheduled_at, known_at from departed) as departed
         using (carrier, flight, origin, scheduled_at)
 ),
-changes as (
+awaited as (
     select a, b, published(scheduled_at + interval 15 minute) as tick, gone, 1.0 as late, 0.0 as very_late from flights
     union all select a, b, published(scheduled_at + interval 60 minute), gone, 0.0, 1.0 from flights
 ),
-net as (
-    select a, b, tick, sum(late)::double as late, sum(very_late)::double as very_late
+changes as (
+    select a, b, tick, late::double as late, very_late::double as very_late
     from (
-        select a, b, tick, late, very_late from changes where tick < gone
-        union all select a, b, gone, -late, -very_late from changes where tick < gone
+        select a, b, tick, late, very_late from awaited where tick < gone
+        union all select a, b, gone, -late, -very_late from awaited where tick < gone
     )
-    group by all
+    order by a, b, tick
+),
+sums as (
+    select
+        a, b, tick, lead((a, b, tick)) over () as next,
+        sum(late) over w as late, sum(very_late) over w as very_late
+    from changes
+    window w as (rows unbounded preceding)
 )
-select a, b, tick as valid_from, sum(late) over w as late, sum(very_late) over w as very_late
-from net
-window w as (partition by a, b order by tick rows unbounded preceding);
+select a, b, tick as valid_from, late, very_late
+from sums
+where next is distinct from (a, b, tick);
 
 -- grain: one row per key and day on which what is known of the last 28 days of arrivals changes, published at midnight
 create macro history_by(key_a, key_b, key_c) as table
@@ -86,18 +94,22 @@ entered as (
         count(*)::double as n, sum((arr_delay >= 15)::integer)::double as late, sum(least(arr_delay, 240))::double as arr
     from arrived group by all
 ),
-net as (
-    select a, b, c, day, sum(n) as n, sum(late) as late, sum(arr) as arr
-    from (
-        select a, b, c, day, n, late, arr from entered
-        union all select a, b, c, day + interval 28 day, -n, -late, -arr from entered
-    )
-    group by all
+changes as (
+    select a, b, c, day, n, late, arr from entered
+    union all select a, b, c, day + interval 28 day, -n, -late, -arr from entered
+    order by a, b, c, day
+),
+sums as (
+    select
+        a, b, c, day, lead((a, b, c, day)) over () as next,
+        sum(n) over w as n, sum(late) over w as late, sum(arr) over w as arr
+    from changes
+    window w as (rows unbounded preceding)
 )
 select
     a, b, c, day::timestamp as valid_from,
-    sum(n) over w as flights,
-    sum(late) over w / nullif(flights, 0) as late_share,
-    sum(arr) over w / nullif(flights, 0) as delay
-from net
-window w as (partition by a, b, c order by day rows unbounded preceding);
+    n as flights,
+    late / nullif(n, 0) as late_share,
+    arr / nullif(n, 0) as delay
+from sums
+where next is distinct from (a, b, c, day);

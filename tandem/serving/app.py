@@ -11,16 +11,19 @@ from tandem.serving.model import Model
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+JSON: tuple[Header, ...] = ((b"content-type", b"application/json"),)
+PROBLEM: Header = (b"content-type", b"application/problem+json")
 LARGEST = 16 * 1024 * 1024
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
     """A request that cannot be answered, by RFC 9457."""
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    def __init__(self, status: int, title: str, detail: str, *headers: Header) -> None:
         """Keep what the client is told."""
         super().__init__(detail)
-        self.status, self.title, self.detail = status, title, detail
+        self.status, self.title, self.detail, self.headers = status, title, detail, headers
 
 
 class App:
@@ -40,12 +43,12 @@ class App:
         if scope["type"] != "http":
             return
         try:
-            status, kind, answer = 200, b"application/json", await self._answer(scope, receive)
+            status, headers, answer = 200, JSON, await self._answer(scope, receive)
         except Refused as exc:
-            status, kind = exc.status, b"application/problem+json"
+            status, headers = exc.status, (PROBLEM, *exc.headers)
             answer = {"title": exc.title, "status": exc.status, "detail": exc.detail}
         body = msgspec.json.encode(answer)
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        headers = (*headers, (b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -53,8 +56,9 @@ class App:
         method, path = scope["method"], scope["path"]
         if (method, path) in self._routes:
             return self._routes[method, path](await _body(receive))
-        if allowed := [m for m, p in self._routes if p == path]:
-            raise Refused(405, "Method Not Allowed", f"{path} takes {', '.join(allowed)}, not {method}")
+        if allowed := ", ".join(m for m, p in self._routes if p == path):
+            told = f"{path} takes {allowed}, not {method}"
+            raise Refused(405, "Method Not Allowed", told, (b"allow", allowed.encode()))
         raise Refused(404, "Not Found", f"there is no {path}")
 
     def _live(self, _: bytes) -> object:

@@ -1,6 +1,6 @@
 """A bundle and a snapshot, ready to score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,9 +8,7 @@ import onnxruntime
 
 from tandem.bundle import Bundle
 from tandem.serving.requests import Decoder, instant
-from tandem.vectors import Values, Vectors
-
-Snapshot = Mapping[str, Mapping[Values, Values]]
+from tandem.vectors import Snapshot, Values, Vectors
 
 
 class Model:

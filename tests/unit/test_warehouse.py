@@ -69,12 +69,6 @@ def test_frames_are_seen_for_one_query_only(warehouse: Warehouse) -> None:
 def test_sql_that_does_not_run_is_told_by_its_first_line(warehouse: Warehouse) -> None:
     with pytest.raises(ProblemError, match=r"\A-- grain: one row per zebra\n.*zebras"):
         warehouse.query("-- grain: one row per zebra\nselect * from zebras")
-    with pytest.raises(ProblemError, match=r"\A-- grain: one row per zebra\n"):
-        warehouse.columns("-- grain: one row per zebra\nselect * from zebras")
-
-
-def test_columns_are_named_without_running(warehouse: Warehouse) -> None:
-    assert warehouse.columns("select n, error('it ran') as late from seen") == ["n", "late"]
 
 
 def test_where_no_facts_are_the_command_that_makes_them_is_told(tmp_path: Path) -> None:

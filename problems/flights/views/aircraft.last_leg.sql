@@ -38,5 +38,5 @@ select
     dest as leg_dest  -- where it goes
 from events
 qualify row_number() over (
-    partition by tailnum, valid_from order by known_at desc, stage desc, scheduled_at desc, dest
+    partition by tailnum, valid_from order by known_at desc, stage desc, scheduled_at desc, dest, due_at desc, delay, block
 ) = 1

@@ -1,0 +1,174 @@
+"""What is measured, each against a peer or a no-op in the same run; every command runs in a copy of the tree."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from answer import PLAIN, PORT, Question, until_answer
+from measure import ENVIRONMENT, Case, Figure, Outcome, Run, fastest, measured, ratio, repeated
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+GIT = shutil.which("git") or "git"
+STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+HEAVY = "dataframely dvc evidently fastapi mlflow numpy onnxruntime optuna pandas polars prefect scipy sklearn xgboost"
+
+
+def copy_of_tree(folder: Path, params: str = "params.yaml", as_of: str | None = None) -> Path:
+    """Clone the tree, with what is not committed yet, and what has landed."""
+    subprocess.run([GIT, "clone", "--quiet", ROOT, folder], check=True)
+    listed = [GIT, "ls-files", "--modified", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copyfile(ROOT / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    chosen = yaml.safe_load((folder / params).read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump(chosen | ({"as_of": as_of} if as_of else {})))
+    if (ROOT / "var" / "landing").is_dir():
+        shutil.copytree(ROOT / "var" / "landing", folder / "var" / "landing")
+    return folder
+
+
+def stage(name: str) -> list[str]:
+    """Give the command of a stage."""
+    return [sys.executable, "-m", f"flows.{name}"]
+
+
+def script(name: str, *words: object) -> list[str]:
+    """Give the command of a script beside this one."""
+    return [sys.executable, str(HERE / f"{name}.py"), *map(str, words)]
+
+
+def ingest(folder: Path, repeats: int) -> Outcome:
+    """Raw files to facts, contracts and quarantine, against a bare read of the same files to Parquet."""
+    tree = copy_of_tree(folder / "tree")
+    measured(stage("ingest"), tree)  # what has not landed is fetched
+    landed = sorted((tree / "var" / "landing").iterdir())
+
+    def forget() -> None:
+        shutil.rmtree(tree / "var" / "cache", ignore_errors=True)
+
+    cases = {
+        "ours": Case([stage("ingest")], tree, forget),
+        "ours, imports apart": Case([script("work", "ingest")], tree, forget),
+        "DuckDB": Case([script("bare_read", "duckdb", *landed)], tree),
+        "Polars": Case([script("bare_read", "polars", *landed)], tree),
+    }
+    out = Outcome(repeated(cases, repeats))
+    whole = fastest({name: out.seconds(name) for name in ("DuckDB", "Polars")})
+    bare = fastest({name: out.work(name) for name in ("DuckDB", "Polars")})
+    out.figures = [
+        Figure(f"whole process, against {whole}'s", ratio(out.seconds("ours"), out.seconds(whole)), "x", 2),
+        Figure(
+            f"work, imports apart, against {bare}'s", ratio(out.work("ours, imports apart"), out.work(bare)), "x", 2
+        ),
+    ]
+    return out
+
+
+def features(folder: Path, repeats: int) -> Outcome:
+    """Views and training set of the year, against the same features written by hand in Polars; all values are equal."""
+    tree = copy_of_tree(folder / "tree", as_of="2014-01-01")
+    measured(stage("ingest"), tree)
+    facts, theirs = tree / "data" / "flights" / "facts", folder / "theirs.parquet"
+    stages = ("views", "training_set")
+    cases = {
+        "ours": Case([stage(name) for name in stages], tree),
+        "ours, imports apart": Case([script("work", name) for name in stages], tree),
+        "Polars by hand": Case([script("polars_features", facts, theirs)], tree),
+    }
+    out = Outcome(repeated(cases, repeats))
+    measured(script("same", tree / "data" / "flights" / "training_set" / "rows.parquet", theirs), tree)
+    peer = "Polars by hand"
+    out.figures = [
+        Figure("whole processes, against Polars by hand", ratio(out.seconds("ours"), out.seconds(peer)), "x", 1.5),
+        Figure("work, imports apart, against its", ratio(out.work("ours, imports apart"), out.work(peer)), "x", 1.5),
+        Figure("peak memory", out.peak("ours"), "MiB", 600),
+    ]
+    out.notes = ["Every column of every row was compared: equal, numbers to a relative 1e-9."]
+    return out
+
+
+def graph(folder: Path, repeats: int) -> Outcome:
+    """What DVC adds to the stages, with the params of the tests; caches are warm on both sides."""
+    tree = copy_of_tree(folder / "tree", "params.fast.yaml")
+    measured(["dvc", "repro"], tree)
+    unchanged = {
+        "dvc repro, nothing changed": Case([["dvc", "repro"]], tree),
+        "dvc version": Case([["dvc", "version"]], tree),
+        "python -c pass": Case([[sys.executable, "-c", "pass"]], tree),
+    }
+    forced = {
+        "dvc repro -f": Case([["dvc", "repro", "-f"]], tree),
+        "the stages by hand": Case([stage(name) for name in STAGES], tree),
+    }
+    out = Outcome(repeated(unchanged, repeats) | repeated(forced, repeats))
+    own = zip(out.seconds("dvc repro -f"), out.seconds("the stages by hand"), strict=True)
+    out.figures = [
+        Figure("nothing changed", out.seconds("dvc repro, nothing changed"), "s", 2),
+        Figure("over the stages by hand", [whole - stages for whole, stages in own], "s", 8),
+    ]
+    return out
+
+
+def imports(folder: Path, repeats: int) -> Outcome:
+    """How soon a command says something, and what it loads for that."""
+    tree = copy_of_tree(folder / "tree", "params.fast.yaml")
+    measured(["dvc", "repro"], tree)
+    modules = [*(f"flows.{name}" for name in STAGES), "tandem.serving.app"]
+    cases = {
+        "python -c pass": Case([[sys.executable, "-c", "pass"]], tree),
+        "tandem --help": Case([["tandem", "--help"]], tree),
+        **{f"import {name}": Case([[sys.executable, "-c", f"import {name}"]], tree) for name in modules},
+    }
+    out = Outcome(repeated(cases, repeats))
+    out.runs["tandem serve, until it is ready"] = [started(tree) for _ in range(repeats)]
+    out.figures = [Figure("tandem --help", out.seconds("tandem --help"), "s", 0.3)]
+    out.notes = [f"`import {name}` loads {', '.join(loaded(name, tree)) or 'nothing heavy'}." for name in modules]
+    return out
+
+
+def loaded(module: str, tree: Path) -> list[str]:
+    """Name the heavy packages that an import brings."""
+    code = f"import sys, {module}; print(*[name for name in {HEAVY.split()} if name in sys.modules])"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=tree, env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout.split()
+
+
+def started(tree: Path) -> Run:
+    """Start the server and wait until it is ready."""
+    return until_answer(["tandem", "serve", "--port", PORT], tree, Question("/readyz"), ENVIRONMENT)
+
+
+def first_prediction(folder: Path, repeats: int) -> Outcome:
+    """From clone to the first prediction: `git clone`, `make run`, one request; memory is that of all processes."""
+    name = "git clone, make run, first prediction"
+    out = Outcome({name: []})
+    example = (ROOT / "problems" / "flights" / "example.json").read_bytes()
+    question = Question("/v1/predict", b'{"instances": [%s]}' % example, every=0.2, patience=1800)
+    for repeat in range(repeats):
+        tree, start = folder / f"clone{repeat}", time.perf_counter()
+        subprocess.run([GIT, "clone", "--quiet", ROOT, tree], check=True)
+        cloned = time.perf_counter() - start
+        run = until_answer(["make", "run", f"PORT={PORT}"], tree, question, PLAIN)
+        out.runs[name].append(Run(cloned + run.seconds, run.peak_mib))
+    out.figures = [
+        Figure("until the first prediction", [seconds / 60 for seconds in out.seconds(name)], "min", 5),
+        Figure("memory of all its processes", [mib / 1024 for mib in out.peak(name)], "GiB", 3),
+    ]
+    return out
+
+
+BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
+    "ingest": ingest,
+    "features": features,
+    "graph": graph,
+    "imports": imports,
+    "first_prediction": first_prediction,
+}

@@ -1,0 +1,79 @@
+"""Measure Tandem against its peers, keep the raw figures, and write RESULTS.md.
+
+Example: python benchmarks/run.py --only ingest --repeats 3
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+from cases import BENCHMARKS, GIT, HERE, ROOT
+from report import write_results
+
+PACKAGES = ("polars", "duckdb", "dataframely", "dvc", "xgboost-cpu")
+
+
+def machine() -> dict[str, object]:
+    """Say what it ran on, and what else ran there."""
+    info = Path("/proc/cpuinfo")
+    models = [line.partition(": ")[2] for line in info.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def commit() -> str:
+    """Name the commit, and say if what is measured is more than it."""
+    asked = (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", ".", ":!benchmarks"])
+    done = [subprocess.run([GIT, *words], cwd=ROOT, check=True, capture_output=True, text=True) for words in asked]
+    return done[0].stdout.strip() + (" and changes" if done[1].stdout else "")
+
+
+def measure(name: str, repeats: int) -> Path:
+    """Run one benchmark and keep its raw figures."""
+    benchmark, today = BENCHMARKS[name], datetime.now(UTC).date().isoformat()
+    print(f"{name}: {benchmark.__doc__}")
+    raw = {
+        "date": today,
+        "command": f"python benchmarks/run.py --only {name} --repeats {repeats}",
+        "about": benchmark.__doc__,
+        "commit": commit(),
+        "machine": machine(),
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "repeats": repeats,
+    }
+    with TemporaryDirectory(prefix="tandem-bench-") as folder:
+        raw["outcome"] = benchmark(Path(folder), repeats).as_json()
+    target = HERE / "raw" / f"{today}-{name}.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(raw, indent=1) + "\n")
+    return target
+
+
+def main() -> None:
+    """Read the command line, measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="NAME", action="append", choices=BENCHMARKS, help=", ".join(BENCHMARKS))
+    parser.add_argument(
+        "--repeats", metavar="N", type=int, default=5, help="of each case (5); first_prediction runs once"
+    )
+    parser.add_argument("--report", action="store_true", help="measure nothing, write RESULTS.md from the raw figures")
+    given = parser.parse_args()
+    if not given.report:
+        for name in given.only or BENCHMARKS:
+            print(f"wrote {measure(name, 1 if name == 'first_prediction' else given.repeats)}")
+    print(f"wrote {write_results(HERE, tuple(BENCHMARKS))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The project's own commands, run as processes in a folder of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfile
+
+from conftest import ROOT, copy_tree
+
+ENVIRONMENT = {"TANDEM_TRACKING_URI": "", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+NOTHING: Mapping[str, str] = {}
+
+
+def environment(folder: Path, beside: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """What a command sees: the folder's own code first, no tracker, and this interpreter as `python`."""
+    return {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(folder), **beside}
+
+
+def command(folder: Path, *words: str, beside: Mapping[str, str] = NOTHING) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        words, cwd=folder, env=environment(folder, beside), capture_output=True, text=True, check=False
+    )
+
+
+def tandem(folder: Path, *words: str, beside: Mapping[str, str] = NOTHING) -> subprocess.CompletedProcess[str]:
+    """Run a `tandem` command to its end."""
+    return command(folder, sys.executable, "-m", "flows.cli", *words, beside=beside)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve the folder's bundle, and give the address."""
+    words = [sys.executable, "-m", "flows.cli", "serve", "--port", "0"]
+    with subprocess.Popen(words, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(line.split()[-1] for line in server.stderr if line.startswith("serving bundle"))
+        try:
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def fast_tree(folder: Path) -> Path:
+    """Copy the tree with params.fast.yaml in place of params.yaml, without git and without any data."""
+    copy_tree(folder, ROOT / "params.fast.yaml")
+    copyfile(ROOT / "data" / "sources.lock", folder / "data" / "sources.lock")
+    done = command(folder, "dvc", "config", "core.no_scm", "true")
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -1,0 +1,333 @@
+"""The `tandem` command as it is typed: what it prints, and how it ends."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import command
+from conftest import STAGES, Workspace, copy_tree
+
+from flows import cli
+from tandem.bundle import Bundle, seal
+from tandem.graph import Graph
+
+FIGURES = {"rows", "auc", "average_precision", "log_loss", "brier", "ece"}
+UNTIL = "2024-05-01"
+Tandem = Callable[..., tuple[int, str, str]]
+using_dvc = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+
+@pytest.fixture
+def tandem(built: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Tandem:
+    """Run a command in this process, in the built workspace or another folder: its exit code, output and errors."""
+    monkeypatch.setenv("TANDEM_TRACKING_URI", "")
+
+    def run(*words: str, folder: Path = built.root) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["tandem", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def committed(rebuilt: Workspace) -> Workspace:
+    """A built workspace whose results DVC knows as its own."""
+    (rebuilt.root / ".dvc" / "config").write_text("[core]\n no_scm = true\n analytics = false\n")
+    done = command(rebuilt.root, "dvc", "commit", "--force", "--quiet")
+    assert done.returncode == 0, done.stderr
+    return rebuilt
+
+
+def subcommands(tandem: Tandem) -> list[str]:
+    return [line.split()[0] for line in tandem("--help")[1].split("Commands:")[1].splitlines() if line.strip()]
+
+
+def test_help_lists_every_subcommand_in_a_line(tandem: Tandem) -> None:
+    assert {"doctor", "status", "backtest", "diff", "run", "serve", "land"} <= set(subcommands(tandem))
+    assert "..." not in tandem("--help")[1].split("Commands:")[1], "no line is cut off"
+
+
+def test_every_subcommand_has_help_with_an_example(tandem: Tandem) -> None:
+    for name in subcommands(tandem):
+        code, out, _ = tandem(name, "--help")
+        assert code == 0
+        assert f"Example: tandem {name}" in out
+
+
+def test_what_prints_facts_can_print_them_as_json(tandem: Tandem) -> None:
+    for name in ("doctor", "status", "backtest", "diff"):
+        assert "--json" in tandem(name, "--help")[1]
+
+
+def test_help_imports_nothing_that_takes_long(built: Workspace) -> None:
+    heavy = {
+        "rich",
+        "numpy",
+        "polars",
+        "duckdb",
+        "xgboost",
+        "mlflow",
+        "prefect",
+        "dvc",
+        "pydantic",
+        "yaml",
+        "sqlglot",
+        "uvicorn",
+    }
+    listing = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); sys.argv = ['tandem', '--help']; from flows.cli import main; main()"
+    done = command(built.root, "python", "-c", listing)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: tandem")
+    assert {name.split(".")[0] for name in done.stderr.split()} & heavy == set()
+
+
+def test_an_unknown_word_is_told_with_the_way_to_help(tandem: Tandem) -> None:
+    code, _, err = tandem("trian")
+    assert code == 2
+    assert "trian" in err
+    assert "tandem --help" in err
+
+
+def test_an_error_of_ours_is_one_message(tandem: Tandem, tmp_path: Path) -> None:
+    code, out, err = tandem("run", folder=tmp_path)
+    assert (code, out) == (1, "")
+    assert err.startswith("params.yaml cannot be read: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_reader_that_has_left_is_no_error(built: Workspace) -> None:
+    words = [sys.executable, "-m", "flows.cli", "diff", "data/parcels/bundle", "data/parcels/bundle", "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = os.environ | {"PYTHONPATH": str(built.root), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(words, cwd=built.root, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_doctor_finds_what_is_there(tandem: Tandem) -> None:
+    code, out, _ = tandem("doctor", "--json")
+    found = {check["name"]: check for check in json.loads(out)}
+    assert list(found) == ["python", "memory", "disk", "packages", "git"]
+    assert found["python"]["ok"]
+    assert code == (0 if all(check["ok"] for check in found.values()) else 1)
+    words = tandem("doctor")[1]
+    assert all(name in words for name in found)
+
+
+def test_doctor_ends_with_1_and_the_command_that_mends(tandem: Tandem, rebuilt: Workspace) -> None:
+    with (rebuilt.root / "requirements.lock").open("a") as lock:
+        lock.write("no-such-package==1.0 \\\n")
+    code, out, _ = tandem("doctor", folder=rebuilt.root)
+    assert code == 1
+    line = next(line for line in out.splitlines() if "packages" in line)
+    assert line.startswith("MISSING")
+    assert "not no-such-package" in line
+    assert line.endswith("make setup")
+
+
+@using_dvc
+def test_status_tells_what_never_ran_from_what_is_cached_and_what_changed(
+    tandem: Tandem, committed: Workspace, tmp_path: Path
+) -> None:
+    fresh = copy_tree(tmp_path / "fresh")
+    (fresh / ".dvc" / "config").write_text("[core]\n no_scm = true\n")
+    (fresh / "data" / "sources.lock").write_bytes(committed.lock.read_bytes())
+    assert json.loads(tandem("status", "--json", folder=fresh)[1]) == dict.fromkeys(STAGES, "never run")
+    assert json.loads(tandem("status", "--json", folder=committed.root)[1]) == dict.fromkeys(STAGES, "cached")
+    params = committed.root / "params.yaml"
+    params.write_text(params.read_text().replace("  miss: 2.0", "  miss: 2.5").replace("  auc: 0.70", "  auc: 0.71"))
+    code, out, _ = tandem("status", folder=committed.root)
+    states = dict(line.split() for line in out.splitlines()[1:])
+    assert (code, list(states)) == (0, list(STAGES))
+    assert {stage for stage, state in states.items() if state == "changed"} == {"evaluate", "bundle"}
+
+
+def test_status_outside_a_repository_says_what_to_do(tandem: Tandem, rebuilt: Workspace, tmp_path: Path) -> None:
+    assert "has no dvc.yaml: run this in the project's folder" in tandem("status", folder=tmp_path)[2]
+    code, _, err = tandem("status", folder=rebuilt.root)
+    assert code == 1
+    assert "`dvc config core.no_scm true`" in err
+    assert "Traceback" not in err
+
+
+@using_dvc
+def test_run_says_what_was_cached_and_shows_the_figures(tandem: Tandem, committed: Workspace) -> None:
+    code, out, err = tandem("run", folder=committed.root)
+    assert code == 0, err
+    assert [line.split()[:2] for line in out.splitlines()[: len(STAGES)]] == [[stage, "cached"] for stage in STAGES]
+    for model in ("model", "rates", "logistic", "defaults", "without_history"):
+        assert f"\n{model} " in out, "the model's figures stand beside the baselines'"
+
+
+@using_dvc
+def test_run_trains_nothing_for_another_gate_and_ends_with_3_if_it_fails(tandem: Tandem, committed: Workspace) -> None:
+    params = committed.root / "params.yaml"
+    params.write_text(params.read_text().replace("  ece: 0.10", "  ece: 0.0"))
+    code, out, err = tandem("run", folder=committed.root)
+    assert code == 3
+    assert [line.split()[0] for line in out.splitlines() if line.split()[1] == "ran"] == ["evaluate"]
+    assert "no bundle: 1 of" in err
+    assert err.splitlines()[-1].startswith("stage bundle failed, and what depends on it was not run")
+    assert Bundle.open(committed.data / "bundle"), "what was there stays"
+
+
+@using_dvc
+def test_a_stage_that_cannot_begin_says_why(tandem: Tandem, committed: Workspace) -> None:
+    (committed.root / "requirements.lock").unlink()
+    code, _, err = tandem("run", folder=committed.root)
+    assert code == 1
+    assert "stage ingest failed" in err
+    assert "requirements.lock" in err
+
+
+@using_dvc
+def test_a_forced_run_runs_what_has_not_changed(committed: Workspace) -> None:
+    graph = Graph(committed.root)
+    assert not graph.run("evaluate").ran
+    assert graph.run("evaluate", force=True).ran
+
+
+def sums(folder: Path) -> dict[str, str]:
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_backtest_gives_the_figures_of_what_came_later_and_changes_nothing(tandem: Tandem, built: Workspace) -> None:
+    before = sums(built.root)
+    code, out, _ = tandem("backtest", "--until", UNTIL, "--json")
+    assert (code, sums(built.root)) == (0, before)
+    result = json.loads(out)
+    assert result.keys() == {"overall", "months", "baselines"}
+    assert result["overall"].keys() >= FIGURES
+    assert list(result["months"]) == ["2024-04"]
+    assert result["baselines"].keys() == {"rates", "logistic", "without_history"}
+    assert all(of.keys() >= FIGURES for part in ("months", "baselines") for of in result[part].values())
+    assert sum(of["rows"] for of in result["months"].values()) == result["overall"]["rows"] > 300
+    assert result["overall"]["auc"] > result["baselines"]["without_history"]["auc"] > 0.5
+    assert 0 < result["overall"]["log_loss"] < result["baselines"]["rates"]["log_loss"]
+
+
+def test_backtest_judges_what_was_known_by_then_only(tandem: Tandem) -> None:
+    sooner, later = (json.loads(tandem("backtest", "--until", day, "--json")[1]) for day in ("2024-04-20", UNTIL))
+    assert 0 < sooner["overall"]["rows"] < later["overall"]["rows"]
+
+
+def test_backtest_takes_a_bundle_from_anywhere(tandem: Tandem, rebuilt: Workspace, tmp_path: Path) -> None:
+    moved = (rebuilt.data / "bundle").rename(tmp_path / "old")
+    words = ("backtest", "--until", UNTIL)
+    code, _, err = tandem(*words, folder=rebuilt.root)
+    assert (code, "holds no bundle" in err) == (1, True)
+    code, out, _ = tandem(*words, "--bundle", str(moved), folder=rebuilt.root)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == [
+        "all",
+        "2024-04",
+        "rates",
+        "logistic",
+        "without_history",
+    ]
+
+
+@pytest.mark.parametrize("until", ["2024-04-15", "2020-01-01"])
+def test_backtest_of_nothing_says_so(tandem: Tandem, until: str) -> None:
+    code, _, err = tandem("backtest", "--until", until)
+    assert code == 1
+    assert f"labels known from 2024-04-15 00:00:00 until {until} 00:00:00: 0 rows, need at least 1" in err
+
+
+def test_backtest_needs_a_date(tandem: Tandem) -> None:
+    assert tandem("backtest", "--until", "Tuesday")[0] == 2
+
+
+@pytest.fixture
+def other(built: Workspace, rebuilt: Workspace) -> Path:
+    """A bundle of the same data with other params, and with another meaning of an input."""
+    costs = built.params.costs.model_copy(update={"miss": 5.0})
+    changed = Workspace(rebuilt.root, built.params.model_copy(update={"costs": costs}), rebuilt.settings)
+    changed.run("evaluate", "bundle")
+    folder = rebuilt.data / "bundle"
+    features = json.loads((folder / "features.json").read_text())
+    features["inputs"][0]["meaning"] = "this | or that"
+    (folder / "features.json").write_text(json.dumps(features))
+    evaluation = json.loads((folder / "reports" / "evaluation.json").read_text())
+    evaluation["overall"]["auc"] += 0.5
+    del evaluation["slices"]["depot"]["judged"]["B1"]
+    (folder / "reports" / "evaluation.json").write_text(json.dumps(evaluation))
+    inputs = json.loads((folder / "inputs.json").read_text())
+    inputs["environment"] = "0" * 64
+    (folder / "inputs.json").write_text(json.dumps(inputs))
+    seal(folder, Bundle.open(built.data / "bundle").annotations)
+    return folder
+
+
+def test_diff_of_a_bundle_with_itself_is_empty(tandem: Tandem, built: Workspace) -> None:
+    folder = str(built.data / "bundle")
+    result = json.loads(tandem("diff", folder, folder, "--json")[1])
+    assert [result[part] for part in ("data", "features", "params", "files")] == [{}] * 4
+    assert all(a == b for a, b in result["figures"].values())
+    assert tandem("diff", folder, folder)[1].count("the same") == 3
+
+
+def test_diff_names_data_features_params_and_figures_that_differ(tandem: Tandem, built: Workspace, other: Path) -> None:
+    a = Bundle.open(built.data / "bundle")
+    code, out, _ = tandem("diff", str(a.folder), str(other), "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["bundles"] == [a.digest, Bundle.open(other).digest]
+    assert result["params"] == {"costs.miss": [2.0, 5.0]}
+    assert result["data"] == {"environment": [a.json("inputs.json")["environment"], "0" * 64]}
+    assert list(result["features"]) == [a.spec.names[0]]
+    assert {"decision.json", "features.json"} <= result["files"].keys()
+    assert result["figures"]["depot = B1"][1] is None
+    assert {"all", "month = 2024-04", "service = express"} <= result["figures"].keys()
+
+
+@pytest.mark.parametrize("markdown", [False, True])
+def test_diff_is_drawn_for_a_terminal_or_a_review(
+    tandem: Tandem, built: Workspace, other: Path, *, markdown: bool
+) -> None:
+    code, out, _ = tandem("diff", str(built.data / "bundle"), str(other), *(["--markdown"] if markdown else []))
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("## ")] == [
+        "## data",
+        "## features",
+        "## params",
+        "## figures, b less a",
+    ]
+    overall, cut = (
+        next(line for line in out.splitlines() if line.removeprefix("| ").startswith(g)) for g in ("all", "depot = B1")
+    )
+    assert "0.5000" in overall, "by how much a figure changed"
+    assert "+" not in cut
+    if markdown:
+        tables = [line for line in out.splitlines() if line.startswith("|")]
+        assert {line.replace("\\|", "").count("|") for line in tables} == {4, 8}, "a bar within a cell breaks no table"
+
+
+def test_diff_refuses_a_damaged_bundle(tandem: Tandem, built: Workspace, other: Path) -> None:
+    (other / "card.md").write_text("better than it is")
+    code, _, err = tandem("diff", str(built.data / "bundle"), str(other))
+    assert code == 1
+    assert "card.md is not the file that the manifest names" in err
+
+
+def test_land_takes_a_file_in_and_refuses_one_that_is_not_what_it_should_be(
+    tandem: Tandem, empty: Workspace, raw: list[tuple[str, Path]]
+) -> None:
+    root = copy_tree(empty.root)
+    source, file = raw[0]
+    code, out, _ = tandem("land", source, str(file), folder=root)
+    assert code == 0
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert out == f"landed {digest[:12]} as parcels/{source}, facts known always\n"
+    assert digest in (root / "data" / "sources.lock").read_text()
+    code, _, err = tandem("land", "letters", str(file), folder=root)
+    assert (code, err) == (1, "problem parcels has no source 'letters': it has depots, orders, events\n")

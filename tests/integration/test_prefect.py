@@ -1,0 +1,152 @@
+"""With a Prefect API named, a stage shows as a flow run with its tasks, on a real server; and fails as it does plainly."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from commands import command
+from conftest import STAGES, Workspace
+
+from tandem.errors import GateError
+from tandem.run import operation, step
+
+LONGEST = 120
+EVERY_STAGE = f"""
+import flows
+from importlib import import_module
+from tandem.params import Params
+from tandem.settings import Settings
+for stage in {STAGES}:
+    getattr(import_module(f"flows.{{stage}}"), stage)(Params.load(), Settings.load())
+"""
+TASKS = {
+    "ingest": {"write_facts", "write_quarantine"},
+    "views": {"write_views", "run_view"},
+    "training_set": {"describe", "requests_of", "with_views", "with_features", "with_labels", "with_split"},
+    "tune": {"read_rows", "split_of"},
+    "train": {"read_rows", "fit_booster", "fit_simple", "scored", "write_models"},
+    "bundle": {"check_gates", "write_onnx", "golden", "rehearse", "write_source"},
+}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+def wait_for(server: "subprocess.Popen[bytes]", api: str) -> None:
+    deadline = time.monotonic() + LONGEST
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the Prefect server ended"
+        try:
+            if httpx.get(f"{api}/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    pytest.fail("the Prefect server did not come up")
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real Prefect server, as the environment that names it."""
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    quiet = {
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(LONGEST),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    mute = subprocess.DEVNULL
+    with subprocess.Popen(words, env=os.environ | quiet, stdout=mute, stderr=mute, start_new_session=True) as server:
+        try:
+            wait_for(server, api)
+            yield quiet | {"PREFECT_API_URL": api}
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+
+
+def runs(prefect: dict[str, str], kind: str) -> list[dict[str, Any]]:
+    """Ask the API for all runs of a kind, the oldest first."""
+    found: list[dict[str, Any]] = httpx.post(f"{prefect['PREFECT_API_URL']}/{kind}_runs/filter", json={}).json()
+    return sorted(found, key=lambda run: run["created"])
+
+
+def named_flows(prefect: dict[str, str]) -> dict[str, str]:
+    found = httpx.post(f"{prefect['PREFECT_API_URL']}/flows/filter", json={}).json()
+    return {flow["id"]: flow["name"] for flow in found}
+
+
+def test_every_stage_shows_as_a_flow_run_with_its_tasks_and_gives_the_same_bytes(
+    prefect: dict[str, str], rebuilt: Workspace
+) -> None:
+    before = rebuilt.files()
+    done = command(rebuilt.root, "python", "-c", EVERY_STAGE, beside=prefect)
+    assert done.returncode == 0, done.stderr
+    assert rebuilt.files() == before
+    flows = named_flows(prefect)
+    shown = {run["id"]: flows[run["flow_id"]] for run in runs(prefect, "flow")}
+    assert list(shown.values()) == list(STAGES)
+    assert {run["state_type"] for run in runs(prefect, "flow")} == {"COMPLETED"}
+    tasks: dict[str, set[str]] = {}
+    for run in runs(prefect, "task"):
+        assert run["state_type"] == "COMPLETED"
+        tasks.setdefault(shown[run["flow_run_id"]], set()).add(re.sub("-[0-9a-f]{3}$", "", run["name"]))
+    for stage, names in TASKS.items():
+        assert names <= tasks[stage]
+
+
+@pytest.fixture
+def connected(prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Let this process be told of the server."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings  # noqa: PLC0415
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect["PREFECT_API_URL"])
+    with temporary_settings({PREFECT_API_URL: prefect["PREFECT_API_URL"], PREFECT_LOGGING_TO_API_ENABLED: False}):
+        yield prefect
+
+
+def test_a_failed_gate_is_the_same_error_and_shows_as_a_failed_run(
+    connected: dict[str, str], rebuilt: Workspace
+) -> None:
+    strict = rebuilt.params.gates.model_copy(update={"ece": 0.0})
+    params = rebuilt.params.model_copy(update={"gates": strict})
+    with pytest.raises(GateError, match=r"^no bundle: 1 of \d+ gates failed\n  ece: "):
+        Workspace(rebuilt.root, params, rebuilt.settings).run("evaluate", "bundle")
+    evaluated, refused = runs(connected, "flow")[-2:]
+    assert (named_flows(connected)[evaluated["flow_id"]], evaluated["state_type"]) == ("evaluate", "COMPLETED")
+    assert (named_flows(connected)[refused["flow_id"]], refused["state_type"]) == ("bundle", "FAILED")
+    assert "no bundle" in refused["state"]["message"]
+
+
+def test_a_step_shows_as_a_task_inside_a_run_only(connected: dict[str, str]) -> None:
+    @step
+    def doubled(value: object) -> object:
+        return [value, value]
+
+    @operation
+    def nested(value: object) -> object:
+        return doubled(doubled(value))
+
+    @operation
+    def outer(value: object) -> object:
+        return nested(value)
+
+    before = len(runs(connected, "task"))
+    assert doubled(1) == [1, 1]
+    assert len(runs(connected, "task")) == before
+    assert outer(7) == [[7, 7], [7, 7]]
+    *_, first, second = runs(connected, "flow")
+    assert [named_flows(connected)[run["flow_id"]] for run in (first, second)] == ["outer", "nested"]
+    assert len([run for run in runs(connected, "task") if run["flow_run_id"] == second["id"]]) == 2
