@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
+.SILENT:
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: help setup fmt check unit test e2e repro run serve bench clean features
 
@@ -13,7 +14,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
 help: ## Show these words
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 # uv knows nothing of pip's settings, so the index that is set up for pip is handed on
 define install
@@ -31,12 +32,12 @@ $(VENV)/uv: requirements-uv.lock
 	touch $@
 
 $(VENV)/run: $(VENV)/uv requirements.lock pyproject.toml
-	@echo "installing packages into $(VENV)"
-	$(call install,requirements.lock)
+	echo "installing packages into $(VENV)"
+	$(call install,$(if $(wildcard $(VENV)/dev),requirements-dev.lock,requirements.lock))  # tools that are there stay
 	touch $@
 
 $(VENV)/dev: $(VENV)/uv requirements-dev.lock pyproject.toml
-	@echo "installing packages and development tools into $(VENV)"
+	echo "installing packages and development tools into $(VENV)"
 	$(call install,requirements-dev.lock)
 	touch $@ $(VENV)/run
 

@@ -10,7 +10,6 @@ from tandem.params import Frozen
 VALID_FROM = "valid_from"
 COLUMN = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
 GRAIN = re.compile(r"\A-- grain: (.+)$", re.MULTILINE)
-FACT = re.compile(r"\b(?:from|join)\s+\(?(?:select [^()]*? from )?(\w+)", re.IGNORECASE)
 
 
 class View(Frozen):

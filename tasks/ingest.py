@@ -155,7 +155,7 @@ def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Prob
     new = [digest for digest, folder in parts.items() if not folder.is_dir()]
     beside = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside} if new else {}
     for digest in new:
-        log.info("reading", extra={"source": source.name, "landing": digest[:12]})
+        log.info("%s: reading %s", source.name, digest[:12])
         rows = read_raw(raw[digest], source, spec.contracts.SOURCES[source.name], digest)
         if files.sha256_of(raw[digest]) != digest:
             msg = f"{raw[digest]} ({source.name}): it was changed while it was read"

@@ -338,7 +338,7 @@ def test_it_serves_without_frames_and_trainers_until_ctrl_c(built: Workspace) ->
     with serving(built, "-c", LISTED, *SERVE[2:]) as (address, process, _):
         assert httpx.get(f"{address}/livez").status_code == 200
         code, said = stopped(process, signal.SIGINT)
-    assert code == 130
+    assert code in (0, 130)  # 0 where whoever started the tests ignores Ctrl-C
     assert "Traceback" not in said
     loaded = next(set(line.split()) for line in said.splitlines() if line.startswith("loaded"))
     assert {"onnxruntime", "msgspec", "tandem"} <= loaded
