@@ -40,12 +40,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that there is a goal for: its value in each repeat."""
+    """One number, its value in each repeat, and the goal if there is one."""
 
     what: str
     values: Sequence[float]
     unit: str
-    goal: float
+    goal: float | None
 
     @property
     def median(self) -> float:
@@ -64,6 +64,10 @@ class Outcome:
     def seconds(self, name: str) -> list[float]:
         """Wall seconds of a case, a repeat each."""
         return [run.seconds for run in self.runs[name]]
+
+    def cpu(self, name: str) -> list[float]:
+        """CPU seconds of a case, a repeat each."""
+        return [run.cpu_seconds or 0 for run in self.runs[name]]
 
     def work(self, name: str) -> list[float]:
         """Seconds of work of a case, a repeat each."""

@@ -1,4 +1,4 @@
-"""The features by hand: the fastest Polars we could write from the same facts to the same training set.
+"""The training set alone by hand: the fastest Polars we could write from the same facts to the same rows.
 
 It makes no views, so nothing can be served from it: values are found for the requests alone. A window is the difference
 of two running sums, each found by binary search among sorted integers, of which each holds a key's codes and a tick.
@@ -7,6 +7,7 @@ of two running sums, each found by binary search among sorted integers, of which
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Running:
         """Add up over all keys: what the keys before have is in both ends of a window."""
         rows = events.select(packed(keys, at).alias("at"), *values).sort("at")
         zero = pl.DataFrame(dict.fromkeys(values, 0.0))
-        self.sums = pl.concat([zero, rows.select(pl.col(values).cum_sum().cast(pl.Float64))])
+        self.sums = pl.concat([zero, rows.select(pl.col(values).cum_sum().cast(pl.Float64))], rechunk=True)
         self.at, self.keys = rows["at"], keys
 
     def until(self, requests: pl.DataFrame, *ago: int) -> list[pl.Series]:
@@ -161,15 +162,16 @@ def last_leg(requests: pl.DataFrame, legs: pl.DataFrame, arrived: pl.DataFrame) 
         )
         for stage, (rows, at, delay, due) in enumerate(stages)
     ).sort("at", "known_at", "leg_stage", "leg_scheduled_at", "leg_due_at")
-    return newest(requests, events, ["tailnum"]).drop("at", "known_at")
+    return newest(requests, events.drop("known_at"), ["tailnum"])
 
 
 def newest(requests: pl.DataFrame, events: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Give each request the last of the sorted events of its key that is not after its tick."""
-    at = pl.lit(events["at"])
-    now, first = at.search_sorted(packed(keys, pl.col("due")), side="right"), at.search_sorted(packed(keys, pl.lit(0)))
-    found = requests.select(pl.when(now > first).then(now - 1)).to_series()
-    return events.select(pl.all().gather(found))
+    due = packed(keys, pl.col("due"))
+    last = pl.max_horizontal(pl.lit(events["at"]).search_sorted(due, side="right").cast(pl.Int64) - 1, 0)
+    own = pl.lit(events["at"]).gather(last).is_between(packed(keys, pl.lit(0)), due)
+    found = requests.select(pl.when(own).then(last)).to_series()
+    return events.select(pl.exclude("at").gather(found))
 
 
 def last_arrival(requests: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
@@ -256,49 +258,73 @@ def split() -> pl.Expr:
     return stopped.when(labelled & (asked >= test)).then(pl.lit("test")).alias("split")
 
 
-def training_set(facts: Path) -> pl.DataFrame:
-    """Put it all together."""
-    moment, slot = pl.col("scheduled_at") - pl.duration(hours=2), pl.col("scheduled_at").dt.epoch("s") // 3600
-    scheduled = read(facts, "scheduled", *KEY, "arrives_at", "dest", "tailnum", "distance").with_columns(
-        slot=slot, local_hour=local("scheduled_at").dt.hour(), moment=moment
-    )
-    departed = read(facts, "departed", *KEY, "dest", "dep_delay")
-    arrived = read(facts, "arrived", *KEY, "arrives_at", "dest", "tailnum", "dep_delay", "arr_delay").with_columns(
-        local_hour=local("scheduled_at").dt.hour()
-    )
-    left = departed.select("leg", "dep_delay", departed_at="known_at")
-    legs = scheduled.join(left, on="leg", how="left").with_columns(
-        gone=pl.min_horizontal(published(pl.col("departed_at")), published(pl.col("scheduled_at")) + 4 * HOUR)
-    )
-    place = ("carrier", "origin", "dest")
-    late, capped = pl.col("arr_delay") >= 15, pl.col("arr_delay").clip(upper_bound=240)
-    landed = arrived.with_columns(tick=published(pl.col("known_at")), m=1, arr=capped, late=late)
-    left_late = {"dep": pl.col("dep_delay").clip(upper_bound=240), "late": pl.col("dep_delay") >= 15}
-    starts = departed.select(*place, tick=published(pl.col("known_at")), n=1, **left_late, m=0, arr=0)
-    ends = landed.with_columns(n=0, dep=0, late=False).select(starts.columns)
-    events = pl.concat([starts, ends], how="vertical_relaxed")
-    requests = (
-        scheduled.filter(pl.col("moment") < AS_OF)
-        .sort("moment", *KEY)
-        .with_columns(due=tick(pl.col("moment") - pl.duration(minutes=5)))
-    )
-    found = [
-        last_leg(requests, legs, arrived),
-        *(delays(requests, events, name, keys) for name, keys in DELAYS.items()),
-        *(overdue(requests, legs, name, keys) for name, keys in OVERDUE.items()),
-        *(history(requests, landed, name, keys) for name, keys in HISTORY.items()),
-        last_arrival(requests, arrived),
-        weather(requests, facts),
-        congestion(requests, scheduled),
-    ]
-    known = pl.concat([requests, *found], how="horizontal").with_columns(computed())
+@dataclass(frozen=True)
+class Known:
+    """The facts as both scripts want them, and the requests in the order of time."""
+
+    scheduled: pl.DataFrame
+    departed: pl.DataFrame
+    landed: pl.DataFrame
+    legs: pl.DataFrame
+    """Each scheduled flight, with the tick from which it is not waited for."""
+    requests: pl.DataFrame
+
+    @classmethod
+    def of(cls, facts: Path) -> "Known":
+        """Read what is known."""
+        hour, moment = local("scheduled_at").dt.hour(), pl.col("scheduled_at") - pl.duration(hours=2)
+        scheduled = read(facts, "scheduled", *KEY, "arrives_at", "dest", "tailnum", "distance").with_columns(
+            slot=pl.col("scheduled_at").dt.epoch("s") // 3600, local_hour=hour, moment=moment
+        )
+        departed = read(facts, "departed", *KEY, "dest", "dep_delay")
+        arrived = read(facts, "arrived", *KEY, "arrives_at", "dest", "tailnum", "dep_delay", "arr_delay")
+        late, capped = pl.col("arr_delay") >= 15, pl.col("arr_delay").clip(upper_bound=240)
+        left = departed.select("leg", "dep_delay", departed_at="known_at")
+        gone = pl.min_horizontal(published(pl.col("departed_at")), published(pl.col("scheduled_at")) + 4 * HOUR)
+        due = tick(pl.col("moment") - pl.duration(minutes=5))
+        return cls(
+            scheduled,
+            departed,
+            arrived.with_columns(local_hour=hour, tick=published(pl.col("known_at")), m=1, arr=capped, late=late),
+            scheduled.join(left, on="leg", how="left").with_columns(gone=gone),
+            scheduled.filter(pl.col("moment") < AS_OF).sort("moment", *KEY).with_columns(due=due),
+        )
+
+    def events(self) -> pl.DataFrame:
+        """Give departures and arrivals as what they add to a window."""
+        late = {"dep": pl.col("dep_delay").clip(upper_bound=240), "late": pl.col("dep_delay") >= 15}
+        place, at = ("carrier", "origin", "dest"), published(pl.col("known_at"))
+        starts = self.departed.select(*place, tick=at, n=1, **late, m=0, arr=0)
+        ends = self.landed.with_columns(n=0, dep=0, late=False).select(starts.columns)
+        return pl.concat([starts, ends], how="vertical_relaxed")
+
+
+def rows_of(facts: Path, known: Known, found: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put together the requests, what was found for them, request features, slices, labels and split."""
+    joined = pl.concat([known.requests, *found], how="horizontal").with_columns(computed())
     given = [
         name for frame in found for name in frame.columns if name not in {"leg_scheduled_at", "leg_due_at", "leg_dest"}
     ]
     inputs = [*given, "local_hour", *(expression.meta.output_name() for expression in computed())]
-    rows = known.select("leg", "moment", pl.col(KEY), pl.col(inputs).cast(pl.Float32), *slices())
-    rows = rows.join(outcomes(facts, departed, arrived), on="leg", how="left", maintain_order="left")
+    rows = joined.select("leg", "moment", pl.col(KEY), pl.col(inputs).cast(pl.Float32), *slices())
+    rows = rows.join(outcomes(facts, known.departed, known.landed), on="leg", how="left", maintain_order="left")
     return rows.with_columns(split(), pl.col("carrier", "origin").cast(pl.String)).drop("leg")
+
+
+def training_set(facts: Path) -> pl.DataFrame:
+    """Find all values for the requests."""
+    known = Known.of(facts)
+    requests, landed, events = known.requests, known.landed, known.events()
+    found = [
+        last_leg(requests, known.legs, landed),
+        *(delays(requests, events, name, keys) for name, keys in DELAYS.items()),
+        *(overdue(requests, known.legs, name, keys) for name, keys in OVERDUE.items()),
+        *(history(requests, landed, name, keys) for name, keys in HISTORY.items()),
+        last_arrival(requests, landed),
+        weather(requests, facts),
+        congestion(requests, known.scheduled),
+    ]
+    return rows_of(facts, known, found)
 
 
 if __name__ == "__main__":

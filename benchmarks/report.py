@@ -1,5 +1,6 @@
 """RESULTS.md, made from the newest raw figures of each benchmark."""
 
+import inspect
 import json
 import statistics
 from collections.abc import Sequence
@@ -31,22 +32,26 @@ def section(name: str, raw: dict[str, Any]) -> str:
     result, machine = raw["outcome"], raw["machine"]
     versions = ", ".join(f"{package} {version}" for package, version in raw["versions"].items())
     host = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    load = f"{machine['load']} before it began" + (f", {raw['load_after']} at its end" if "load_after" in raw else "")
     lines = [
         f"## {name}",
         "",
-        raw["about"],
+        inspect.cleandoc(raw["about"]),
         "",
         f"{raw['date']}, commit {raw['commit']}, {raw['repeats']} repeats of each: `{raw['command']}`<br>",
-        f"{host}, load {machine['load']} before it began<br>",
+        f"{host}, load {load}<br>",
         versions,
         "",
-        "| goal | measured | at most | met |",
+        "| figure | measured | goal: at most | met |",
         "|---|---:|---:|---|",
     ]
     for figure in result["figures"]:
-        met = "yes" if statistics.median(figure["values"]) <= figure["goal"] else "**no**"
-        measured = f"{spread(figure['values'])} {figure['unit']}"
-        lines.append(f"| {figure['what']} | {measured} | {figure['goal']} {figure['unit']} | {met} |")
+        goal, unit = figure["goal"], figure["unit"]
+        met = "" if goal is None else "yes" if statistics.median(figure["values"]) <= goal else "**no**"
+        at_most = "" if goal is None else f"{goal} {unit}"
+        lines.append(
+            " | ".join([f"| {figure['what']}", f"{spread(figure['values'])} {unit}", at_most, met, ""]).rstrip()
+        )
     lines += ["", "| case | whole process, s | its CPU, s | work, s | peak, MiB |", "|---|---:|---:|---:|---:|"]
     for case, runs in result["runs"].items():
         digits = {"seconds": 2, "cpu_seconds": 2, "work_seconds": 2, "peak_mib": 0}

@@ -43,7 +43,7 @@ def measure(name: str, repeats: int) -> Path:
     """Run one benchmark and keep its raw figures."""
     benchmark, today = BENCHMARKS[name], datetime.now(UTC).date().isoformat()
     print(f"{name}: {benchmark.__doc__}")
-    raw = {
+    raw: dict[str, object] = {
         "date": today,
         "command": f"python benchmarks/run.py --only {name} --repeats {repeats}",
         "about": benchmark.__doc__,
@@ -54,6 +54,7 @@ def measure(name: str, repeats: int) -> Path:
     }
     with TemporaryDirectory(prefix="tandem-bench-") as folder:
         raw["outcome"] = benchmark(Path(folder), repeats).as_json()
+    raw["load_after"] = round(os.getloadavg()[0], 2)
     target = HERE / "raw" / f"{today}-{name}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(raw, indent=1) + "\n")

@@ -1,6 +1,10 @@
-"""Compare two training sets: every column and row, numbers to a relative 1e-9; exit with 1 if they differ."""
+"""Compare files, or the files of folders: every column and row, numbers to a relative 1e-9; exit with 1 if they differ.
+
+Example: python benchmarks/same.py OURS THEIRS
+"""
 
 import sys
+from pathlib import Path
 
 import polars as pl
 
@@ -9,8 +13,8 @@ CLOSE = 1e-9
 
 def differences(ours: pl.DataFrame, theirs: pl.DataFrame) -> list[str]:
     """Say what differs."""
-    if ours.height != theirs.height or set(ours.columns) != set(theirs.columns):
-        unlike = sorted(set(ours.columns) ^ set(theirs.columns))
+    if ours.height != theirs.height or set(ours.schema.items()) != set(theirs.schema.items()):
+        unlike = sorted(f"{name} {kind}" for name, kind in ours.schema.items() ^ theirs.schema.items())
         return [f"{ours.height} and {theirs.height} rows; only on one side: {', '.join(unlike) or 'no column'}"]
     found = []
     for name in ours.columns:
@@ -24,5 +28,15 @@ def differences(ours: pl.DataFrame, theirs: pl.DataFrame) -> list[str]:
     return found
 
 
+def compared(ours: Path, theirs: Path) -> list[str]:
+    """Say what differs in a file, or in any of a folder."""
+    if ours.is_file():
+        return [f"{ours.name}: {each}" for each in differences(pl.read_parquet(ours), pl.read_parquet(theirs))]
+    names, others = (sorted(path.name for path in folder.glob("*.parquet")) for folder in (ours, theirs))
+    if names != others:
+        return [f"{ours} has {', '.join(names)}; {theirs} has {', '.join(others)}"]
+    return [each for name in names for each in compared(ours / name, theirs / name)]
+
+
 if __name__ == "__main__":
-    sys.exit("\n".join(differences(*map(pl.read_parquet, sys.argv[1:3]))) or 0)
+    sys.exit("\n".join(compared(*map(Path, sys.argv[1:3]))) or 0)

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from raw_parcels import write_all
 
 import flows  # noqa: F401 - pins the processor before numpy is there
@@ -14,6 +15,10 @@ from flows.land import land
 from tandem.landing import Pin
 from tandem.params import Params
 from tandem.settings import Settings
+
+settings.register_profile("same", derandomize=True)  # CI asks what it asked before
+settings.register_profile("explore", max_examples=2000)  # pytest --hypothesis-profile=explore
+settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 TREE = ("flows", "tasks", "tandem", "problems", "dvc.yaml", "pyproject.toml", "requirements.lock", ".dvc", ".dvcignore")

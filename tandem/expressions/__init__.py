@@ -3,19 +3,18 @@
 `request.sql` holds one `select ... from request`. Both ways give the same value, to the bit; what cannot is refused
 when the file is parsed. A compiled function takes and returns int for BIGINT, float for DOUBLE, bool, str, and int
 microseconds in UTC for TIMESTAMP; None is NULL. It raises ArithmeticError (OverflowError, ZeroDivisionError) where
-DuckDB raises; DuckDB's optimizer raises less, `x + 1 > 2` being `x > 1` to it. Time zones are those of the machine,
-and DuckDB's are its own: they agree but for zones whose law has just changed.
+DuckDB raises; but DuckDB's optimizer raises less, `x + 1 > 2` being `x > 1` to it, and more, computing parts of some
+branches that are not taken. Time zones are those of the machine, and DuckDB's are its own: they agree but for zones
+whose law has just changed.
 """
 
-import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
-from typing import Self, cast
+from typing import Self
 
 from tandem.errors import ExpressionError
-from tandem.expressions.kinds import Type
-from tandem.expressions.semantics import NAMES
+from tandem.expressions.semantics import FUNCTIONS, Type
 
 __all__ = ["Expression", "Expressions", "Row", "Type"]
 
@@ -31,7 +30,7 @@ class Expression:
     type: Type
     columns: tuple[str, ...]
     sql: str
-    node: ast.expr = field(repr=False, compare=False)
+    code: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Expressions:
 
     expressions: tuple[Expression, ...]
     variables: Mapping[str, str] = field(repr=False)
-    zones: Mapping[str, object] = field(repr=False, compare=False)
+    constants: Mapping[str, object] = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, sql: str, columns: Mapping[str, Type]) -> Self:
@@ -50,9 +49,8 @@ class Expressions:
         """
         from tandem.expressions import request  # noqa: PLC0415 - sqlglot takes 0.3 s
 
-        found, zones = request.read(sql, columns)
-        expressions = (Expression(c.name, c.comment, c.type, c.reads, c.text, c.code.node) for c in found)
-        return cls(tuple(expressions), {name: f"c{position}" for position, name in enumerate(columns)}, zones)
+        found, constants = request.read(sql, columns)
+        return cls(found, {name: f"c{position}" for position, name in enumerate(columns)}, constants)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,18 +73,12 @@ class Expressions:
                 message = f"{expression.name}: reads {', '.join(missing)}, which the row does not hold"
                 raise ExpressionError(message)
         reads = sorted({name for expression in wanted for name in expression.columns})
-        return self._function([(self.variables[name], position[name]) for name in reads], wanted)
-
-    def _function(self, reads: list[tuple[str, int]], wanted: list[Expression]) -> Row:
-        """Build the function from trees; there is no text that a bundle could have written."""
-        tree = ast.parse("def row(values): return ()")
-        definition = cast("ast.FunctionDef", tree.body[0])
-        assignments = [ast.parse(f"{name} = values[{index}]").body[0] for name, index in reads]
-        result = ast.Tuple([expression.node for expression in wanted], ast.Load())
-        definition.body = [*assignments, ast.Return(result)]
-        code = compile(ast.fix_missing_locations(tree), "<request.sql>", "exec")
+        lines = [f"{self.variables[name]} = values[{position[name]}]" for name in reads]
+        lines.append("return " + "".join(f"{expression.code}, " for expression in wanted) if wanted else "return ()")
+        code = compile("\n    ".join(["def row(values):", *lines]), "<request.sql>", "exec")
         body = next(constant for constant in code.co_consts if isinstance(constant, CodeType))
-        return FunctionType(body, {**NAMES, **self.zones}, "row")
+        functions = {function.__name__: function for function in FUNCTIONS}
+        return FunctionType(body, {"__builtins__": {}, **functions, **self.constants}, "row")
 
     def _named(self, name: str) -> Expression:
         for expression in self.expressions:
