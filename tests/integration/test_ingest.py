@@ -526,8 +526,9 @@ left = int(sys.argv[1])
 def count(event, args):
     global left
     writes = event == "open" and isinstance(args[1], str) and args[1][0] in "wxa"
-    if writes or event in ("os.mkdir", "os.rename", "os.remove", "shutil.rmtree", "shutil.copyfile"):
-        left -= os.getcwd() in os.path.abspath(str(args[0]))
+    changes = writes or event in ("os.mkdir", "os.rename", "os.remove", "shutil.rmtree", "shutil.copyfile")
+    if changes and os.getcwd() in os.path.abspath(str(args[0])):
+        left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 from flows.ingest import ingest
