@@ -139,16 +139,20 @@ def history(requests: pl.DataFrame, arrived: pl.DataFrame, name: str, keys: Sequ
     )
 
 
-def last_leg(requests: pl.DataFrame, legs: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
-    """Give what was last known of the aircraft: its leg is due, has left or has landed."""
+def leg_stages(legs: pl.DataFrame, arrived: pl.DataFrame) -> list[tuple[pl.DataFrame, str, pl.Expr, pl.Expr]]:
+    """Give the legs that are due, have left and have landed: when, the delay by then, when it is to land."""
     both = legs.filter(pl.col("tailnum").is_not_null())
     waiting = pl.col("departed_at").is_null() | (published(pl.col("departed_at")) > published(pl.col("scheduled_at")))
     left = pl.col("arrives_at") + pl.duration(minutes="dep_delay")
-    stages = [
+    return [
         (both.filter(waiting), "scheduled_at", pl.lit(None, pl.Int64), pl.col("arrives_at")),
         (both.filter(pl.col("departed_at").is_not_null()), "departed_at", pl.col("dep_delay"), left),
         (arrived.filter(pl.col("tailnum").is_not_null()), "known_at", pl.col("arr_delay"), pl.col("known_at")),
     ]
+
+
+def last_leg(requests: pl.DataFrame, legs: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
+    """Give what was last known of the aircraft: its leg is due, has left or has landed."""
     events = pl.concat(
         rows.select(
             packed(["tailnum"], published(pl.col(at))).alias("at"),
@@ -160,7 +164,7 @@ def last_leg(requests: pl.DataFrame, legs: pl.DataFrame, arrived: pl.DataFrame) 
             leg_due_at=due,
             leg_dest="dest",
         )
-        for stage, (rows, at, delay, due) in enumerate(stages)
+        for stage, (rows, at, delay, due) in enumerate(leg_stages(legs, arrived))
     ).sort("at", "known_at", "leg_stage", "leg_scheduled_at", "leg_due_at")
     return newest(requests, events.drop("known_at"), ["tailnum"])
 

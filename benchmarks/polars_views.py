@@ -24,6 +24,7 @@ from polars_features import (
     TEXTS,
     Known,
     coded_as,
+    leg_stages,
     minutes,
     newest,
     packed,
@@ -157,14 +158,6 @@ def last(events: pl.DataFrame, *then: str) -> pl.DataFrame:
 
 def last_leg(legs: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
     """Give each aircraft's last known leg, when it is due, leaves or lands."""
-    both = legs.filter(pl.col("tailnum").is_not_null())
-    waiting = pl.col("departed_at").is_null() | (published(pl.col("departed_at")) > published(pl.col("scheduled_at")))
-    left = pl.col("arrives_at") + pl.duration(minutes="dep_delay")
-    stages = [
-        (both.filter(waiting), "scheduled_at", pl.lit(None, pl.Int64), pl.col("arrives_at")),
-        (both.filter(pl.col("departed_at").is_not_null()), "departed_at", pl.col("dep_delay"), left),
-        (landed.filter(pl.col("tailnum").is_not_null()), "known_at", pl.col("arr_delay"), pl.col("known_at")),
-    ]
     since, flown = pl.col("scheduled_at").dt.epoch("s") // 60, pl.col("leg_due_at") - pl.col("leg_scheduled_at")
     events = pl.concat(
         rows.select(
@@ -177,7 +170,7 @@ def last_leg(legs: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
             due.alias("leg_due_at"),
             pl.col("dest").alias("leg_dest"),
         )
-        for stage, (rows, at, delay, due) in enumerate(stages)
+        for stage, (rows, at, delay, due) in enumerate(leg_stages(legs, landed))
     )
     tie = (255 - pl.col("leg_dest").to_physical().cast(pl.Int64)) * (1 << 16) + flown.dt.total_minutes()
     return last(events.with_columns(pl.col("order") * (1 << 24) + tie), "order")

@@ -8,12 +8,12 @@ from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.settings import Settings
 from tasks.catalogue import catalogue as written
-from tasks.catalogue import facts_of, read_made
+from tasks.catalogue import facts_of, read_last_run
 
 
 @operation
 def catalogue(params: Params, settings: Settings, target: Path) -> Path:
     """Describe the features as the last run made them."""
     problem = load_problem(params.problem)
-    made = read_made(settings.of(problem.name))
-    return write_text(target, written(made, facts_of(problem, made.spec), params))
+    last = read_last_run(settings.of(problem.name))
+    return write_text(target, written(last, facts_of(problem, last.spec), params))

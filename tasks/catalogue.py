@@ -8,6 +8,7 @@ from pathlib import Path
 from tandem.errors import MissingError, ProblemError
 from tandem.expressions import Expression
 from tandem.features import FeatureSpec
+from tandem.files import made
 from tandem.lineage import Lineage
 from tandem.params import Params
 from tandem.problem import Problem
@@ -21,7 +22,7 @@ REQUEST = "request"
 
 
 @dataclass(frozen=True)
-class Made:
+class LastRun:
     """What the pipeline made of the features."""
 
     spec: FeatureSpec
@@ -31,7 +32,7 @@ class Made:
 
 
 @step
-def read_made(data: Path) -> Made:
+def read_last_run(data: Path) -> LastRun:
     """Read what the stages wrote of the features.
 
     Raises:
@@ -39,15 +40,12 @@ def read_made(data: Path) -> Made:
 
     """
     spec = FeatureSpec.load(data / "training_set" / "features.json")
-    paths = [data / "reports" / "training_set.json", data / "model" / "importance.json"]
-    if absent := [path for path in paths if not path.is_file()]:
-        msg = f"{absent[0]} does not exist: `tandem run` makes it"
-        raise MissingError(msg)
-    report, importance = (json.loads(path.read_text()) for path in paths)
+    report = json.loads(made(data / "reports" / "training_set.json", "training_set").read_text())
+    importance = json.loads(made(data / "model" / "importance.json", "train").read_text())
     if not set(spec.names) == report["nulls"].keys() == importance.keys():
         msg = f"{data}: training set and model are not of one run: `tandem run` makes them anew"
         raise MissingError(msg)
-    return Made(spec, report["requests"], report["nulls"], importance)
+    return LastRun(spec, report["requests"], report["nulls"], importance)
 
 
 @step
@@ -76,18 +74,18 @@ def _code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _figures(name: str, made: Made) -> tuple[str, str]:
+def _figures(name: str, last: LastRun) -> tuple[str, str]:
     """Give both figures of an input; what is none has none."""
-    return (percent(made.nulls[name]), percent(made.importance[name])) if name in made.importance else ("", "")
+    return (percent(last.nulls[name]), percent(last.importance[name])) if name in last.importance else ("", "")
 
 
-def _inputs(view: ViewSpec, made: Made) -> list[str]:
-    return [name for name in view.values if name in made.importance]
+def _inputs(view: ViewSpec, last: LastRun) -> list[str]:
+    return [name for name in view.values if name in last.importance]
 
 
-def view_section(view: ViewSpec, facts: Facts, made: Made) -> str:
+def view_section(view: ViewSpec, facts: Facts, last: LastRun) -> str:
     """Write one view: its grain, key and facts, and a row for each value."""
-    rows = [(f"`{name}`", kind, view.meanings[name], *_figures(name, made)) for name, kind in view.values.items()]
+    rows = [(f"`{name}`", kind, view.meanings[name], *_figures(name, last)) for name, kind in view.values.items()]
     said = f"{view.grain[0].upper()}{view.grain[1:]}. Key: {_code(view.keys)}. Facts: {_code(facts[view.name])}."
     return f"### {view.name}\n\n{said}\n\n{markdown(('name', 'type', 'meaning', 'nulls', 'importance'), rows)}"
 
@@ -100,7 +98,7 @@ def _behind(expression: Expression, facts: Facts, spec: FeatureSpec) -> list[str
     return own + list(dict.fromkeys(kind for view in views for kind in facts[view.name]))
 
 
-def request_section(facts: Facts, made: Made) -> str:
+def request_section(facts: Facts, last: LastRun) -> str:
     """Write the request features, each with the columns that it reads and the facts behind them."""
     rows = [
         (
@@ -108,40 +106,40 @@ def request_section(facts: Facts, made: Made) -> str:
             str(each.type),
             each.comment,
             _code(each.columns),
-            _code(_behind(each, facts, made.spec)),
-            *_figures(each.name, made),
+            _code(_behind(each, facts, last.spec)),
+            *_figures(each.name, last),
         )
-        for each in made.spec.request().expressions
+        for each in last.spec.request().expressions
     ]
     heading = ("name", "type", "meaning", "reads", "facts", "nulls", "importance")
     said = "One row per request, computed from its own fields and the views' values. `request` is the request itself."
     return f"## Request features\n\n{said}\n\n{markdown(heading, rows)}"
 
 
-def _overview(facts: Facts, made: Made) -> str:
+def _overview(facts: Facts, last: LastRun) -> str:
     rows = []
-    for view in made.spec.views:
-        inputs = _inputs(view, made)
-        worth = percent(sum(made.importance[name] for name in inputs))
+    for view in last.spec.views:
+        inputs = _inputs(view, last)
+        worth = percent(sum(last.importance[name] for name in inputs))
         rows.append((f"[{view.name}](#{view.name.replace('.', '')})", _code(facts[view.name]), len(inputs), worth))
-    own = [feature.name for feature in made.spec.inputs if feature.origin == REQUEST]
-    worth = percent(sum(made.importance[name] for name in own))
+    own = [feature.name for feature in last.spec.inputs if feature.origin == REQUEST]
+    worth = percent(sum(last.importance[name] for name in own))
     rows.append(("[request features](#request-features)", "", len(own), worth))
     return markdown(("view", "facts", "inputs", "importance"), rows)
 
 
 @step
-def catalogue(made: Made, facts: Facts, params: Params) -> str:
+def catalogue(last: LastRun, facts: Facts, params: Params) -> str:
     """Write the whole catalogue; the same run gives the same text."""
-    spec = made.spec
+    spec = last.spec
     origin = (
         f"Made by `make features` from what `dvc repro` made; do not edit. Problem `{spec.problem}`: {spec.question} "
-        f"{len(spec.names)} inputs, {made.requests} requests, as of {params.as_of:%Y-%m-%d %H:%M} UTC."
+        f"{len(spec.names)} inputs, {last.requests} requests, as of {params.as_of:%Y-%m-%d %H:%M} UTC."
     )
     words = (
         "Nulls: share of the requests for which the value is not known. Importance: share of what all trees of the "
         "model gained. What has neither is no input: a key, or a value that request features read."
     )
-    views = [view_section(view, facts, made) for view in spec.views]
-    paragraphs = ["# Features", origin, words, _overview(facts, made), "## Views", *views, request_section(facts, made)]
+    views = [view_section(view, facts, last) for view in spec.views]
+    paragraphs = ["# Features", origin, words, _overview(facts, last), "## Views", *views, request_section(facts, last)]
     return "\n\n".join(paragraphs) + "\n"
