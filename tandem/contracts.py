@@ -4,13 +4,20 @@ A column is marked by its metadata: `KEY` says which entity or request a row is 
 the workspace unprotected.
 """
 
-import ast
-import inspect
 import sys
 from typing import Any
 
-import dataframely as dy
 import polars as pl
+
+# dataframely does without SQLAlchemy where it is not there; here it is, takes 0.6 s, and nothing asks for it
+hidden = sys.modules.setdefault("sqlalchemy", None) is None  # type: ignore[arg-type]
+import dataframely as dy  # noqa: E402
+
+if hidden:
+    del sys.modules["sqlalchemy"]
+
+Contract = type[dy.Schema]
+SchemaError = dy.exc.SchemaError
 
 KEY = {"key": True}
 PERSONAL = {"personal": True}
@@ -50,49 +57,32 @@ class Fact(Row):
         return pl.col("known_at").dt.year().is_between(1970, 2200)
 
 
-def marked(schema: type[dy.Schema], mark: dict[str, bool]) -> tuple[str, ...]:
+def marked(contract: Contract, mark: dict[str, bool]) -> tuple[str, ...]:
     """Names of the columns that bear a mark."""
-    return tuple(n for n, c in schema.columns().items() if (c.metadata or {}).items() >= mark.items())
+    return tuple(n for n, c in contract.columns().items() if (c.metadata or {}).items() >= mark.items())
 
 
-def required(schema: type[dy.Schema]) -> tuple[str, ...]:
+def required(contract: Contract) -> tuple[str, ...]:
     """Names of the columns that every row must fill."""
-    return tuple(name for name, column in schema.columns().items() if not column.nullable)
+    return tuple(name for name, column in contract.columns().items() if not column.nullable)
 
 
-def sql_types(schema: type[dy.Schema]) -> dict[str, str]:
+def sql_types(contract: Contract) -> dict[str, str]:
     """DuckDB's type of each column that a file of the source has."""
-    own = {name: column for name, column in schema.columns().items() if name not in Row.columns()}
+    own = {name: column for name, column in contract.columns().items() if name not in Row.columns()}
     return {name: SQL_TYPES[type(column)] for name, column in own.items()}
 
 
-def code_of(schema: type[dy.Schema]) -> str:
-    """Give the code of a contract and of all that it uses of its module, so that a change of another is none of its."""
-    tree = ast.parse(inspect.getsource(sys.modules[schema.__module__]))
-    defined = {name: node for node in tree.body for name in _names_defined(node)}
-    waiting, found = [schema.__name__], dict[str, ast.stmt]()
-    while waiting:
-        name = waiting.pop()
-        found[name] = defined[name]
-        used = {node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)}
-        waiting += sorted((used & defined.keys()) - found.keys())
-    return "\n".join(ast.unparse(found[name]) for name in sorted(found))
+def code_of(contract: Contract) -> bytes:
+    """Give all by which a contract judges a row, so that a change of another is none of its."""
+    rules = contract._validation_rules(with_cast=False)  # noqa: SLF001 - in `repr` their expressions may be cut short
+    return repr(contract).encode() + b"".join(rule.expr.meta.serialize() for rule in rules.values())
 
 
-def _names_defined(node: ast.stmt) -> list[str]:
-    match node:
-        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
-            return [name]
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return [alias.asname or alias.name.split(".")[0] for alias in names]
-        case _:
-            return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-
-
-def json_schema(schema: type[dy.Schema]) -> dict[str, Any]:
+def json_schema(contract: Contract) -> dict[str, Any]:
     """Return the contract as JSON Schema, for those who do not speak dataframely."""
     properties = {}
-    for name, column in schema.columns().items():
+    for name, column in contract.columns().items():
         kind = dict(JSON_TYPES[type(column)])
         for ours, theirs in (("min", "minimum"), ("max", "maximum"), ("regex", "pattern"), ("max_length", "maxLength")):
             if (bound := getattr(column, ours, None)) is not None:
@@ -103,10 +93,10 @@ def json_schema(schema: type[dy.Schema]) -> dict[str, Any]:
         properties[name] = kind | ({"description": column.description} if column.description else {})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": schema.__name__,
-        "description": (schema.__doc__ or "").strip(),
+        "title": contract.__name__,
+        "description": (contract.__doc__ or "").strip(),
         "type": "object",
         "additionalProperties": False,
-        "required": list(required(schema)),
+        "required": list(required(contract)),
         "properties": properties,
     }

@@ -7,16 +7,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import dataframely as dy
 import duckdb
 import polars as pl
 
 from tandem import contracts, files, problem, processor, warehouse
-from tandem.contracts import Fact, Row
+from tandem.contracts import Contract, Row, SchemaError, code_of
 from tandem.errors import ProblemError, SourceError
 from tandem.files import digest_of, write_json
 from tandem.problem import Problem, Source
@@ -34,65 +34,51 @@ MONTH = pl.col("known_at").dt.truncate("1mo")
 DAY = pl.col("known_at").dt.date()
 
 
-@dataclass
-class Part:
-    """What one landed file gives."""
+class Gate:
+    """Lets rows through that meet their contract, keeps the others with the rules they broke, and counts both."""
 
-    facts: dict[str, pl.DataFrame] = field(default_factory=dict)
-    quarantined: list[pl.DataFrame] = field(default_factory=list)
-    counts: dict[str, Any] = field(default_factory=dict)
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.refused = [pl.DataFrame(schema=QUARANTINE)]
+        self.counts: dict[str, Any] = {}
 
-    def admit(self, frame: pl.DataFrame, contract: type[dy.Schema], name: str) -> pl.DataFrame:
-        """Let the rows through that meet the contract, quarantine the others with the rules they broke, count both."""
+    def admit(self, frame: pl.DataFrame, contract: Contract, name: str) -> pl.DataFrame:
+        """Give the rows that meet the contract."""
         try:
             accepted, failure = contract.filter(frame)
-        except dy.exc.SchemaError as exc:
+        except SchemaError as exc:
             msg = f"{name}: {str(exc).splitlines()[0]}"
             raise ProblemError(msg) from exc
-        refused = failure.details()
-        if not refused.is_empty():
-            self.quarantined.append(_quarantined(refused, contract).with_columns(contract=pl.lit(name)))
-        counted = {"rows": frame.height, "accepted": accepted.height, "quarantined": refused.height}
+        self.refused.append(_quarantined(failure.details(), contract, name))
+        counted = {"rows": frame.height, "accepted": accepted.height, "quarantined": len(failure)}
         self.counts[name] = counted | {"rules": dict(sorted(failure.counts().items()))}
         return accepted
 
 
-def _quarantined(refused: pl.DataFrame, contract: type[dy.Schema]) -> pl.DataFrame:
+def _quarantined(refused: pl.DataFrame, contract: Contract, name: str) -> pl.DataFrame:
     """Turn refused rows of any contract into rows of one form."""
-    rules = [name for name in refused.columns if name not in contract.columns()]
-    broken = pl.concat_list(pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules)
+    rules = sorted(set(refused.columns) - set(contract.column_names()))
+    broken = [pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules]
     return refused.select(
-        "landing", "row", rules=broken.list.drop_nulls().list.sort().list.join(","), values=pl.struct(_said(contract))
-    ).with_columns(pl.col("values").struct.json_encode())
+        "landing",
+        "row",
+        contract=pl.lit(name),
+        rules=pl.concat_str(broken, separator=",", ignore_nulls=True),
+        values=pl.struct(_said(contract)).struct.json_encode(),
+    ).select(*QUARANTINE)
 
 
-@step
-def facts_of(raw: pl.DataFrame, beside: Mapping[str, pl.DataFrame], source: Source, spec: Problem) -> Part:
-    """Map the rows of one landed file to facts, through the contracts of both."""
-    part = Part()
-    accepted = part.admit(raw, spec.contracts.SOURCES[source.name], source.name)
-    with connect() as con:
-        for name, frame in {**beside, "raw": accepted}.items():
-            con.register(name, frame)
-        if _sql(spec, source.name).is_file():
-            with _sql_named(spec, source.name) as sql:
-                con.sql(sql).create(source.name)
-        else:
-            con.register(source.name, accepted)
-        for kind in source.kinds:
-            with _sql_named(spec, kind) as sql:
-                facts = con.sql(sql).pl()
-            contract = spec.contracts.FACTS[kind]
-            part.facts[kind] = _once(part.admit(facts, contract, kind), contract)
-    return part
+def _said(contract: Contract) -> list[str]:
+    """Name the columns that say something, without those that say where it came from."""
+    return [name for name in contract.column_names() if name not in Row.columns()]
 
 
-def _sql(spec: Problem, name: str) -> Path:
+def _file(spec: Problem, name: str) -> Path:
     return spec.folder / "facts" / f"{name}.sql"
 
 
 @contextmanager
-def _sql_named(spec: Problem, name: str) -> Iterator[str]:
+def _sql(spec: Problem, name: str) -> Iterator[str]:
     """Give the SQL of a kind of fact, or of what all kinds of a source share, and say where it stands if it fails."""
     try:
         yield spec.sql(f"facts/{name}")
@@ -101,12 +87,33 @@ def _sql_named(spec: Problem, name: str) -> Iterator[str]:
         raise ProblemError(msg) from exc
 
 
-def _said(contract: type[dy.Schema]) -> list[str]:
-    """Name the columns that say something, without those that say where it came from."""
-    return [name for name in contract.column_names() if name not in Row.columns()]
+@step
+def write_part(
+    raw: Path, landing: str, source: Source, beside: Mapping[str, pl.DataFrame], spec: Problem, folder: Path
+) -> None:
+    """Map the rows of one raw file to facts, through the contracts of both; no frame outlives what is made of it."""
+    gate, contract, shared = Gate(), spec.contracts.SOURCES[source.name], _file(spec, source.name).is_file()
+    with connect() as con:
+        for name, rows in beside.items():
+            con.register(name, rows)
+        accepted = gate.admit(read_raw(raw, source, contract, landing), contract, source.name).drop("landing")
+        con.register("raw" if shared else source.name, accepted)
+        del accepted
+        if shared:
+            with _sql(spec, source.name) as sql:
+                con.sql(sql).create(source.name)
+            con.unregister("raw")
+        for kind in source.kinds:
+            contract = spec.contracts.FACTS[kind]
+            with _sql(spec, kind) as sql:
+                facts = con.sql(sql).pl().with_columns(landing=pl.lit(landing))
+            facts = _once(gate.admit(facts, contract, kind), contract)
+            _write_months(facts, folder / kind)
+    write_json(folder / "counts.json", gate.counts)
+    pl.concat(gate.refused).write_parquet(folder / "quarantine.parquet")
 
 
-def _once(facts: pl.DataFrame, contract: type[Fact]) -> pl.DataFrame:
+def _once(facts: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Put facts in their one order; one that was said before, in any file, is not said again."""
     said = _said(contract)
     first = ["known_at", *contracts.marked(contract, contracts.KEY)]
@@ -115,31 +122,27 @@ def _once(facts: pl.DataFrame, contract: type[Fact]) -> pl.DataFrame:
     return ordered.filter(~again)
 
 
+def _write_months(facts: pl.DataFrame, folder: Path) -> None:
+    """Write facts, which stand in the order of known dates, a file a month."""
+    folder.mkdir()
+    start = 0
+    for rows, month in facts.select(MONTH.rle().struct.unnest()).iter_rows():
+        facts.slice(start, rows).write_parquet(folder / f"{month:%Y-%m}.parquet")
+        start += rows
+
+
 def _code(spec: Problem, source: Source) -> str:
     """Digest of all that maps this source's rows, so that a change makes its batches again, and only its."""
     sources = [source, *map(spec.source, source.beside)]
-    met = [spec.contracts.SOURCES[each.name] for each in sources] + [
-        spec.contracts.FACTS[kind] for kind in source.kinds
-    ]
-    paths = [_sql(spec, name) for name in (source.name, *source.kinds)]
-    own = [f"{path.name}\n{path.read_text()}" for path in paths if path.is_file()]
+    met = [spec.contracts.SOURCES[each.name] for each in sources]
+    met += [spec.contracts.FACTS[kind] for kind in source.kinds]
+    paths = [path for name in (source.name, *source.kinds) if (path := _file(spec, name)).is_file()]
     modules = (contracts, files, problem, processor, warehouse, reading, sys.modules[__name__])
-    shared = [Path(str(module.__file__)).read_bytes() for module in modules]
-    engines = [f"{module.__name__} {module.__version__}" for module in (dy, duckdb, pl)]
-    return digest_of(*map(repr, sources), *map(contracts.code_of, met), *own, *shared, *engines)
-
-
-def _write_part(part: Part, folder: Path) -> None:
-    for kind, frame in part.facts.items():
-        for (month,), rows in frame.group_by(MONTH, maintain_order=True):
-            target = folder / kind / f"{month:%Y-%m}.parquet"
-            target.parent.mkdir(exist_ok=True)
-            rows.write_parquet(target)
-    days = [day.isoformat() for frame in part.facts.values() for day in frame["known_at"].dt.date().unique()]
-    known = [min(days), max(days)] if days else None
-    write_json(folder / "counts.json", {"contracts": part.counts, "known": known})
-    quarantined = [frame.select(*QUARANTINE) for frame in part.quarantined]
-    pl.concat([pl.DataFrame(schema=QUARANTINE), *quarantined]).write_parquet(folder / "quarantine.parquet")
+    read = [*paths, *(Path(str(module.__file__)) for module in modules)]
+    engines = [f"{name} {version(name)}" for name in ("dataframely", "duckdb", "polars")]
+    return digest_of(
+        *map(repr, sources), *map(code_of, met), *(f"{p.name}\n{p.read_text()}" for p in read), *engines
+    )
 
 
 @step
@@ -156,41 +159,15 @@ def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Prob
     beside = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside} if new else {}
     for digest in new:
         log.info("%s: reading %s", source.name, digest[:12])
-        rows = read_raw(raw[digest], source, spec.contracts.SOURCES[source.name], digest)
-        if files.sha256_of(raw[digest]) != digest:
-            msg = f"{raw[digest]} ({source.name}): it was changed while it was read"
-            raise SourceError(msg)
         with files.atomic_folder(parts[digest]) as temporary:
-            _write_part(facts_of(rows, beside, source, spec), temporary)
+            write_part(raw[digest], digest, source, beside, spec, temporary)
+            if files.sha256_of(raw[digest]) != digest:
+                msg = f"{raw[digest]} ({source.name}): it was changed while it was read"
+                raise SourceError(msg)
             _add_up(temporary)
     for folder in parts.values():
         _add_up(folder)
     return list(parts.values())
-
-
-def _add_up(part: Path) -> None:
-    """Hold what was read against what is there: rows in = accepted + quarantined, by each contract."""
-    refused = Counter(pl.read_parquet(part / "quarantine.parquet", columns=["contract"])["contract"])
-    for name, counted in _counts(part).items():
-        if counted["rows"] != counted["accepted"] + refused[name]:
-            msg = f"{part}: {name}: {counted}, and {refused[name]} rows in quarantine, do not add up"
-            raise ProblemError(msg)
-
-
-def known_days(part: Path) -> tuple[str, str] | None:
-    """Give the first and the last day on which facts of a raw file became known; a lookup table has none."""
-    known = _summary(part)["known"]
-    return (known[0], known[1]) if known else None
-
-
-def _counts(part: Path) -> dict[str, dict[str, Any]]:
-    counts: dict[str, dict[str, Any]] = _summary(part)["contracts"]
-    return counts
-
-
-def _summary(part: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((part / "counts.json").read_text())
-    return summary
 
 
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
@@ -202,11 +179,25 @@ def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFram
     return rows.unique(_said(contract), keep="first", maintain_order=True)
 
 
-def _merge(paths: list[Path], contract: type[Fact], target: Path) -> None:
-    if len(paths) == 1:
-        shutil.copyfile(paths[0], target)
-    else:
-        _once(pl.concat(pl.read_parquet(path) for path in paths), contract).write_parquet(target)
+def _add_up(part: Path) -> None:
+    """Hold what was read against what is there: rows in = accepted + quarantined, by each contract."""
+    refused = Counter(pl.read_parquet(part / "quarantine.parquet", columns=["contract"])["contract"])
+    for name, counted in _counts(part).items():
+        if counted["rows"] != counted["accepted"] + refused[name]:
+            msg = f"{part}: {name}: {counted}, and {refused[name]} rows in quarantine, do not add up"
+            raise ProblemError(msg)
+
+
+def _counts(part: Path) -> dict[str, dict[str, Any]]:
+    counts: dict[str, dict[str, Any]] = json.loads((part / "counts.json").read_text())
+    return counts
+
+
+def known_days(part: Path) -> tuple[str, str] | None:
+    """Give the first and the last day on which facts of a raw file became known; a lookup table has none."""
+    months = [pl.read_parquet(path, columns=["known_at"])["known_at"] for path in part.glob("*/*.parquet")]
+    days = [moment.date().isoformat() for known in months for moment in (known[0], known[-1])]
+    return (min(days), max(days)) if days else None
 
 
 @step
@@ -217,11 +208,18 @@ def write_facts(parts: Mapping[str, list[Path]], spec: Problem, folder: Path) ->
             for kind in source.kinds:
                 (temporary / kind).mkdir()
                 contract = spec.contracts.FACTS[kind]
-                found = sorted(path for part in parts[source.name] for path in (part / kind).glob("*.parquet"))
-                for month in sorted({path.name for path in found}):
-                    _merge([path for path in found if path.name == month], contract, temporary / kind / month)
-                if not found:  # a view may ask for what has never happened
+                months = sorted(path for part in parts[source.name] for path in (part / kind).iterdir())
+                for month, paths in groupby(sorted(months, key=lambda path: path.name), lambda path: path.name):
+                    _merge([*paths], contract, temporary / kind / month)
+                if not months:  # a view may ask for what has never happened
                     contract.create_empty().write_parquet(temporary / kind / "none.parquet")
+
+
+def _merge(paths: list[Path], contract: Contract, target: Path) -> None:
+    if len(paths) == 1:
+        shutil.copyfile(paths[0], target)
+    else:
+        _once(pl.concat(pl.read_parquet(path) for path in paths), contract).write_parquet(target)
 
 
 @step

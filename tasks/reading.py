@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import dataframely as dy
 import duckdb
 import polars as pl
 
-from tandem.contracts import required, sql_types
+from tandem.contracts import Contract, required, sql_types
 from tandem.errors import SourceError
 from tandem.problem import Source
 from tandem.run import step
@@ -99,7 +98,7 @@ def _typed(path: Path, source: Source, types: Types) -> str:
         columns = [identifier(n) + ("::TIMESTAMP" if kind == "TIMESTAMP" else "") for n, kind in types.items()]
         scan = _read_csv(path, source, read)
     named = [f"{column} as {identifier(name)}" for column, name in zip(columns, types, strict=True)]
-    return f"select {', '.join(named)}, row_number() over () as row from {scan}"
+    return f"select {', '.join(named)} from {scan}"
 
 
 def _json_value(name: str, kind: str) -> str:
@@ -132,7 +131,7 @@ def _parquet_types(con: Connection, path: Path) -> Types:
     return {row[0]: row[1] for row in described}
 
 
-def _check_columns(con: Connection, path: Path, source: Source, contract: type[dy.Schema]) -> None:
+def _check_columns(con: Connection, path: Path, source: Source, contract: Contract) -> None:
     types = sql_types(contract)
     found = _columns(con, path, source)
     # a field may be left out of a line; that none has one which must be there is another matter
@@ -227,7 +226,7 @@ def _explained(con: Connection, path: Path, source: Source, types: Types, exc: E
     return f"line {line.group(1)}: {detail}" if line else words[0]
 
 
-def _table(path: Path, source: Source, contract: type[dy.Schema]) -> pl.DataFrame:
+def _table(path: Path, source: Source, contract: Contract) -> pl.DataFrame:
     types = sql_types(contract)
     integers = [name for name, kind in types.items() if kind == "BIGINT"]
     with _unpacked(path, source) as table, connect(table.parent) as con:
@@ -247,7 +246,7 @@ def _table(path: Path, source: Source, contract: type[dy.Schema]) -> pl.DataFram
 
 
 @step
-def read_raw(path: Path, source: Source, contract: type[dy.Schema], landing: str) -> pl.DataFrame:
+def read_raw(path: Path, source: Source, contract: Contract, landing: str) -> pl.DataFrame:
     """Read all rows of a raw file, typed as the contract says, each with its number from 1 and its landing.
 
     Raises:
@@ -258,7 +257,8 @@ def read_raw(path: Path, source: Source, contract: type[dy.Schema], landing: str
         if not path.is_file():
             msg = "no such file"
             raise SourceError(msg)  # noqa: TRY301 - named with the file below, as all that is wrong with it
-        return _table(path, source, contract).with_columns(landing=pl.lit(landing))
+        row = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)  # DuckDB gives rows in the file's order
+        return _table(path, source, contract).with_columns(row=row, landing=pl.lit(landing))
     except SourceError as exc:
         msg = f"{path} ({source.name}): {exc}"
         raise SourceError(msg) from exc

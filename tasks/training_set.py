@@ -5,10 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import dataframely as dy
 import polars as pl
 
-from tandem.contracts import sql_types
+from tandem.contracts import Contract, sql_types
 from tandem.errors import ProblemError, TooFewRowsError
 from tandem.expressions import Expressions, Type
 from tandem.features import NUMBERS, SLICE, Feature, FeatureSpec
@@ -86,7 +85,7 @@ def newest_tick(moment: datetime, params: FeatureParams) -> datetime:
 def requests_of(problem: Problem, warehouse: Warehouse, params: FeatureParams) -> pl.DataFrame:
     """Give every request that would have been made by now, in the order of time, each with the tick it may use."""
     asked = warehouse.requests(problem.sql("requests"))
-    contract: type[dy.Schema] = problem.contracts.Request
+    contract: Contract = problem.contracts.Request
     contract.validate(asked.select(contract.column_names()))
     return asked.sort("moment", *problem.keys).with_columns(due_tick(pl.col("moment"), params).alias(DUE))
 

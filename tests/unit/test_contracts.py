@@ -68,6 +68,7 @@ def test_a_fact_of_another_era_breaks_a_rule(year: int) -> None:
 
 CODE = '''
 import dataframely as dy
+import polars as pl
 from tandem.contracts import KEY, Row
 
 SHORT = 3
@@ -85,6 +86,10 @@ class First(Base):
 
 class Second(Row):
     other = dy.Int64(metadata=KEY)
+
+    @dy.rule()
+    def is_one_of_many(cls):
+        return pl.col("other").is_in([*range(50), 50, *range(51, 100)])
 '''
 
 
@@ -107,7 +112,8 @@ def module(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleTy
         (("class First(Base):", "class First(Row):"), {"First"}),
         (("name = dy.String(", "name = dy.String(nullable=True, "), {"First"}),
         (("other = dy.Int64(", "other = dy.Float64("), {"Second"}),
-        (("import KEY, Row", "import PERSONAL as KEY, Row"), {"First", "Second"}),
+        (("import KEY, Row", "import PERSONAL as KEY, Row"), {"Second"}),
+        (("range(50), 50", "range(50), -1"), {"Second"}),
         (("size = column()", "size = column()  # big"), set()),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else None,

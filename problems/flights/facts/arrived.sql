@@ -2,6 +2,6 @@
 select
     carrier, flight, origin, scheduled_at, arrives_at, dest, tailnum, distance, dep_delay, arr_delay,
     arrived_at as event_at, arrived_at as known_at,
-    landing, row
+    row
 from flights
 where arr_delay is not null

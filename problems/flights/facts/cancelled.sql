@@ -4,6 +4,6 @@ select
     carrier, flight, origin, scheduled_at, arrives_at, dest, tailnum, distance,
     scheduled_at as event_at,
     scheduled_at + interval 24 hour as known_at,
-    landing, row
+    row
 from flights
 where dep_delay is null

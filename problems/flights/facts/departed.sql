@@ -2,6 +2,6 @@
 select
     carrier, flight, origin, scheduled_at, arrives_at, dest, tailnum, distance, dep_delay,
     departed_at as event_at, departed_at as known_at,
-    landing, row
+    row
 from flights
 where dep_delay is not null

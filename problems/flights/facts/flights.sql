@@ -29,5 +29,5 @@ select
     carrier, flight, origin, scheduled_at, arrives_at, dest, tailnum, distance, dep_delay, arr_delay, departed_at,
     -- where the clock is put back, a local time comes twice: no flight lands before it can
     greatest(arrives_at + to_minutes(arr_delay), departed_at + to_minutes(air_time)) as arrived_at,
-    landing, row
+    row
 from scheduled

@@ -3,5 +3,5 @@ select
     origin, temp, dewp, humid, wind_dir, wind_speed, wind_gust, precip, pressure, visib,
     time_hour as event_at,
     time_hour + interval 1 hour as known_at,
-    landing, row
+    row
 from weather

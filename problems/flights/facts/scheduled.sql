@@ -3,5 +3,5 @@ select
     carrier, flight, origin, scheduled_at, arrives_at, dest, tailnum, distance,
     scheduled_at as event_at,
     date_trunc('day', scheduled_at) - interval 28 day as known_at,
-    landing, row
+    row
 from flights

@@ -3,5 +3,5 @@ select
     parcel, customer, orders.depot, courier, town, weight_g, express,
     timezone('UTC', timezone(zone, promised_local)) as promised_at,
     ordered_at as event_at, ordered_at as known_at,
-    orders.landing, orders.row
+    orders.row
 from orders left join depots on depots.depot = orders.depot
