@@ -74,11 +74,13 @@ def write_json(target: Path, value: Any) -> Path:  # noqa: ANN401 - whatever JSO
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder beside the target, and put it in the target's place if nothing was raised."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    temporary, former = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
     temporary.mkdir()
     try:
         yield temporary
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.rename(former)  # as a whole: it is never there by half
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)

@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,37 +35,44 @@ DAY = pl.col("known_at").dt.date()
 
 
 class Gate:
-    """Lets rows through that meet their contract, keeps the others with the rules they broke, and counts both."""
+    """Lets rows of one landed file through that meet their contract, keeps the others, and counts both."""
 
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.refused = [pl.DataFrame(schema=QUARANTINE)]
-        self.counts: dict[str, Any] = {}
+    def __init__(self, landing: str, spec: Problem) -> None:
+        """Begin with no rows."""
+        self._landing = landing
+        self._contracts: dict[str, Contract] = spec.contracts.SOURCES | spec.contracts.FACTS
+        self._refused = [pl.DataFrame(schema=QUARANTINE)]
+        self._counts: dict[str, Any] = {}
 
-    def admit(self, frame: pl.DataFrame, contract: Contract, name: str) -> pl.DataFrame:
-        """Give the rows that meet the contract."""
+    def admit(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Give the rows that meet the contract of this name, each with its landing."""
+        contract = self._contracts[name]
         try:
-            accepted, failure = contract.filter(frame)
+            accepted, failure = contract.filter(frame.with_columns(landing=pl.lit(self._landing)))
         except SchemaError as exc:
             msg = f"{name}: {str(exc).splitlines()[0]}"
             raise ProblemError(msg) from exc
-        self.refused.append(_quarantined(failure.details(), contract, name))
+        self._refused.append(_quarantined(name, failure.details(), contract))
         counted = {"rows": frame.height, "accepted": accepted.height, "quarantined": len(failure)}
-        self.counts[name] = counted | {"rules": dict(sorted(failure.counts().items()))}
+        self._counts[name] = counted | {"rules": dict(sorted(failure.counts().items()))}
         return accepted
 
+    def write(self, folder: Path) -> None:
+        """Write what was refused, and what was counted."""
+        write_json(folder / "counts.json", self._counts)
+        pl.concat(self._refused).write_parquet(folder / "quarantine.parquet")
 
-def _quarantined(refused: pl.DataFrame, contract: Contract, name: str) -> pl.DataFrame:
-    """Turn refused rows of any contract into rows of one form."""
+
+def _quarantined(name: str, refused: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Turn refused rows of any contract into rows of one form, with the rules that each broke."""
     rules = sorted(set(refused.columns) - set(contract.column_names()))
-    broken = [pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules]
+    broken = (pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules)
     return refused.select(
-        "landing",
-        "row",
-        contract=pl.lit(name),
-        rules=pl.concat_str(broken, separator=",", ignore_nulls=True),
-        values=pl.struct(_said(contract)).struct.json_encode(),
-    ).select(*QUARANTINE)
+        pl.lit(name).alias("contract"),
+        pl.concat_str(broken, separator=",", ignore_nulls=True).alias("rules"),
+        *Row.columns(),
+        pl.struct(_said(contract)).struct.json_encode().alias("values"),
+    )
 
 
 def _said(contract: Contract) -> list[str]:
@@ -73,44 +80,47 @@ def _said(contract: Contract) -> list[str]:
     return [name for name in contract.column_names() if name not in Row.columns()]
 
 
-def _file(spec: Problem, name: str) -> Path:
-    return spec.folder / "facts" / f"{name}.sql"
+def _sql(spec: Problem, name: str) -> str:
+    """Give the SQL of a kind of fact, or of what all kinds of a source share: that may be its rows as they are."""
+    bare = name in spec.contracts.SOURCES and not (spec.folder / "facts" / f"{name}.sql").is_file()
+    return "from raw" if bare else spec.sql(f"facts/{name}")
 
 
 @contextmanager
-def _sql(spec: Problem, name: str) -> Iterator[str]:
-    """Give the SQL of a kind of fact, or of what all kinds of a source share, and say where it stands if it fails."""
+def _named(spec: Problem, name: str) -> Iterator[None]:
     try:
-        yield spec.sql(f"facts/{name}")
+        yield
     except duckdb.Error as exc:
         msg = f"problems/{spec.name}/facts/{name}.sql does not run: {exc}"
         raise ProblemError(msg) from exc
 
 
-@step
-def write_part(
-    raw: Path, landing: str, source: Source, beside: Mapping[str, pl.DataFrame], spec: Problem, folder: Path
-) -> None:
-    """Map the rows of one raw file to facts, through the contracts of both; no frame outlives what is made of it."""
-    gate, contract, shared = Gate(), spec.contracts.SOURCES[source.name], _file(spec, source.name).is_file()
-    with connect() as con:
-        for name, rows in beside.items():
-            con.register(name, rows)
-        accepted = gate.admit(read_raw(raw, source, contract, landing), contract, source.name).drop("landing")
-        con.register("raw" if shared else source.name, accepted)
-        del accepted
-        if shared:
-            with _sql(spec, source.name) as sql:
-                con.sql(sql).create(source.name)
+@dataclass(frozen=True)
+class Mapper:
+    """How the rows of a source become facts."""
+
+    source: Source
+    beside: Mapping[str, pl.DataFrame]
+    spec: Problem
+
+    def write_part(self, raw: Path, landing: str, folder: Path) -> None:
+        """Map one landed file, through the contracts of its rows and its facts; no frame outlives what it is for."""
+        source, spec, gate = self.source, self.spec, Gate(landing, self.spec)
+        with connect() as con:
+            for name, frame in self.beside.items():
+                con.register(name, frame)
+            rows = read_raw(raw, source, spec.contracts.SOURCES[source.name])
+            con.register("raw", gate.admit(source.name, rows).drop("landing"))
+            del rows
+            with _named(spec, source.name):
+                con.sql(_sql(spec, source.name)).create(source.name)
             con.unregister("raw")
-        for kind in source.kinds:
-            contract = spec.contracts.FACTS[kind]
-            with _sql(spec, kind) as sql:
-                facts = con.sql(sql).pl().with_columns(landing=pl.lit(landing))
-            facts = _once(gate.admit(facts, contract, kind), contract)
-            _write_months(facts, folder / kind)
-    write_json(folder / "counts.json", gate.counts)
-    pl.concat(gate.refused).write_parquet(folder / "quarantine.parquet")
+            for kind in source.kinds:
+                with _named(spec, kind):
+                    facts = con.sql(_sql(spec, kind)).pl()
+                _write_months(_once(gate.admit(kind, facts), spec.contracts.FACTS[kind]), folder / kind)
+                del facts
+        gate.write(folder)
 
 
 def _once(facts: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -136,13 +146,11 @@ def _code(spec: Problem, source: Source) -> str:
     sources = [source, *map(spec.source, source.beside)]
     met = [spec.contracts.SOURCES[each.name] for each in sources]
     met += [spec.contracts.FACTS[kind] for kind in source.kinds]
-    paths = [path for name in (source.name, *source.kinds) if (path := _file(spec, name)).is_file()]
+    own = [_sql(spec, name) for name in (source.name, *source.kinds)]
     modules = (contracts, files, problem, processor, warehouse, reading, sys.modules[__name__])
-    read = [*paths, *(Path(str(module.__file__)) for module in modules)]
+    shared = [Path(str(module.__file__)).read_bytes() for module in modules]
     engines = [f"{name} {version(name)}" for name in ("dataframely", "duckdb", "polars")]
-    return digest_of(
-        *map(repr, sources), *map(code_of, met), *(f"{p.name}\n{p.read_text()}" for p in read), *engines
-    )
+    return digest_of(*map(repr, sources), *map(code_of, met), *own, *shared, *engines)
 
 
 @step
@@ -157,10 +165,11 @@ def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Prob
     parts = {digest: cache / "ingest" / digest_of(source.name, digest, *made_by) for digest in raw}
     new = [digest for digest, folder in parts.items() if not folder.is_dir()]
     beside = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside} if new else {}
+    mapper = Mapper(source, beside, spec)
     for digest in new:
         log.info("%s: reading %s", source.name, digest[:12])
         with files.atomic_folder(parts[digest]) as temporary:
-            write_part(raw[digest], digest, source, beside, spec, temporary)
+            mapper.write_part(raw[digest], digest, temporary)
             if files.sha256_of(raw[digest]) != digest:
                 msg = f"{raw[digest]} ({source.name}): it was changed while it was read"
                 raise SourceError(msg)
@@ -173,9 +182,7 @@ def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Prob
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
     """Read the accepted rows of a source that others look things up in."""
     contract = spec.contracts.SOURCES[source.name]
-    rows: pl.DataFrame = pl.concat(
-        contract.filter(read_raw(path, source, contract, path.name)).result for path in paths
-    )
+    rows = pl.concat(Gate(path.name, spec).admit(source.name, read_raw(path, source, contract)) for path in paths)
     return rows.unique(_said(contract), keep="first", maintain_order=True)
 
 
@@ -208,10 +215,10 @@ def write_facts(parts: Mapping[str, list[Path]], spec: Problem, folder: Path) ->
             for kind in source.kinds:
                 (temporary / kind).mkdir()
                 contract = spec.contracts.FACTS[kind]
-                months = sorted(path for part in parts[source.name] for path in (part / kind).iterdir())
-                for month, paths in groupby(sorted(months, key=lambda path: path.name), lambda path: path.name):
-                    _merge([*paths], contract, temporary / kind / month)
-                if not months:  # a view may ask for what has never happened
+                found = [path for part in parts[source.name] for path in (part / kind).iterdir()]
+                for month in sorted({path.name for path in found}):
+                    _merge([path for path in found if path.name == month], contract, temporary / kind / month)
+                if not found:  # a view may ask for what has never happened
                     contract.create_empty().write_parquet(temporary / kind / "none.parquet")
 
 

@@ -95,7 +95,9 @@ def _typed(path: Path, source: Source, types: Types) -> str:
     else:
         as_read = {"BIGINT": "VARCHAR", "TIMESTAMP": "TIMESTAMPTZ"}
         read = {name: as_read.get(kind, kind) for name, kind in types.items()}
-        columns = [identifier(n) + ("::TIMESTAMP" if kind == "TIMESTAMP" else "") for n, kind in types.items()]
+        # DuckDB would move a cast into the reader, where an offset is not looked at
+        utc = {"TIMESTAMP": "make_timestamp(epoch_us({}))"}
+        columns = [utc.get(kind, "{}").format(identifier(name)) for name, kind in types.items()]
         scan = _read_csv(path, source, read)
     named = [f"{column} as {identifier(name)}" for column, name in zip(columns, types, strict=True)]
     return f"select {', '.join(named)} from {scan}"
@@ -246,8 +248,8 @@ def _table(path: Path, source: Source, contract: Contract) -> pl.DataFrame:
 
 
 @step
-def read_raw(path: Path, source: Source, contract: Contract, landing: str) -> pl.DataFrame:
-    """Read all rows of a raw file, typed as the contract says, each with its number from 1 and its landing.
+def read_raw(path: Path, source: Source, contract: Contract) -> pl.DataFrame:
+    """Read all rows of a raw file, typed as the contract says, each with its number from 1.
 
     Raises:
         SourceError: the file is missing, damaged, empty, or its columns, types or encoding are not the contract's.
@@ -257,8 +259,8 @@ def read_raw(path: Path, source: Source, contract: Contract, landing: str) -> pl
         if not path.is_file():
             msg = "no such file"
             raise SourceError(msg)  # noqa: TRY301 - named with the file below, as all that is wrong with it
-        row = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)  # DuckDB gives rows in the file's order
-        return _table(path, source, contract).with_columns(row=row, landing=pl.lit(landing))
+        rows = _table(path, source, contract)
     except SourceError as exc:
         msg = f"{path} ({source.name}): {exc}"
         raise SourceError(msg) from exc
+    return rows.with_columns(row=pl.int_range(1, pl.len() + 1))  # DuckDB gives them in the order of the file

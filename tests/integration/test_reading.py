@@ -30,8 +30,8 @@ class Visits(Row):
 HEADING = "order,group,limit,at,end\n"
 LINE = "1,x,1.5,2024-01-01 00:00:00,true\n"
 NEW_YEAR = datetime(2024, 1, 1)  # noqa: DTZ001
-FIRST = {"order": 1, "group": "x", "limit": 1.5, "at": NEW_YEAR, "end": True, "row": 1, "landing": "digest"}
-EMPTY = {"order": 2, "group": None, "limit": None, "at": None, "end": None, "row": 2, "landing": "digest"}
+FIRST = {"order": 1, "group": "x", "limit": 1.5, "at": NEW_YEAR, "end": True, "row": 1}
+EMPTY = {"order": 2, "group": None, "limit": None, "at": None, "end": None, "row": 2}
 
 
 def obj(**changed: object) -> str:
@@ -74,7 +74,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def read(kind: Format, data: str | bytes) -> list[dict[str, Any]]:
     path = Path("raw")
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    frame = read_raw(path, Source("visits", kind, null="NA"), Visits, "digest")
+    frame = read_raw(path, Source("visits", kind, null="NA"), Visits)
     assert frame.schema == {name: Visits.columns()[name].dtype for name in frame.columns}
     return frame.to_dicts()
 
@@ -237,4 +237,4 @@ def test_what_is_wrong_with_a_file_is_told(case: str) -> None:
 
 def test_a_file_that_is_not_there_is_told() -> None:
     with pytest.raises(SourceError, match=r"\Anowhere \(visits\): no such file"):
-        read_raw(Path("nowhere"), Source("visits", "csv"), Visits, "digest")
+        read_raw(Path("nowhere"), Source("visits", "csv"), Visits)
