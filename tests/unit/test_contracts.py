@@ -8,6 +8,7 @@ from types import ModuleType
 import dataframely as dy
 import polars as pl
 import pytest
+from problems.parcels import contracts
 
 from tandem.contracts import KEY, PERSONAL, Fact, Row, code_of, json_schema, marked, required, sql_types
 
@@ -127,3 +128,17 @@ def test_a_change_of_the_code_touches_the_contracts_that_use_it(
     code = {name: code_of(getattr(before, name)) for name in ("First", "Second")}
     after = module(CODE.replace(*change), tmp_path / "after", monkeypatch)
     assert {name for name, text in code.items() if code_of(getattr(after, name)) != text} == touches
+
+
+@pytest.mark.parametrize("contract", [*contracts.SOURCES.values(), *contracts.FACTS.values(), contracts.Request])
+def test_marks_reach_the_json_schema(contract: type[dy.Schema]) -> None:
+    properties = json_schema(contract)["properties"]
+    for name, mark in (("key", KEY), ("personal", PERSONAL)):
+        assert tuple(column for column, told in properties.items() if told.get(name)) == marked(contract, mark)
+
+
+def test_the_customer_is_marked_personal_wherever_he_stands() -> None:
+    schemas = [*contracts.SOURCES.values(), *contracts.FACTS.values(), contracts.Request]
+    bearing = [schema for schema in schemas if "customer" in schema.columns()]
+    assert len(bearing) == 3
+    assert all(marked(schema, PERSONAL) == ("customer",) for schema in bearing)
