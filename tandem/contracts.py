@@ -22,20 +22,14 @@ SchemaError = dy.exc.SchemaError
 KEY = {"key": True}
 PERSONAL = {"personal": True}
 
-SQL_TYPES: dict[type[dy.Column], str] = {
-    dy.String: "VARCHAR",
-    dy.Int64: "BIGINT",
-    dy.Float64: "DOUBLE",
-    dy.Bool: "BOOLEAN",
-    dy.Datetime: "TIMESTAMP",
+TYPES: dict[type[dy.Column], tuple[str, dict[str, Any]]] = {
+    dy.String: ("VARCHAR", {"type": "string"}),
+    dy.Int64: ("BIGINT", {"type": "integer"}),
+    dy.Float64: ("DOUBLE", {"type": "number"}),
+    dy.Bool: ("BOOLEAN", {"type": "boolean"}),
+    dy.Datetime: ("TIMESTAMP", {"type": "string", "format": "date-time"}),
 }
-JSON_TYPES: dict[type[dy.Column], dict[str, Any]] = {
-    dy.String: {"type": "string"},
-    dy.Int64: {"type": "integer"},
-    dy.Float64: {"type": "number"},
-    dy.Bool: {"type": "boolean"},
-    dy.Datetime: {"type": "string", "format": "date-time"},
-}
+"""How DuckDB and how JSON Schema call the type of a column."""
 
 
 class Row(dy.Schema):
@@ -70,7 +64,7 @@ def required(contract: Contract) -> tuple[str, ...]:
 def sql_types(contract: Contract) -> dict[str, str]:
     """DuckDB's type of each column that a file of the source has."""
     own = {name: column for name, column in contract.columns().items() if name not in Row.columns()}
-    return {name: SQL_TYPES[type(column)] for name, column in own.items()}
+    return {name: TYPES[type(column)][0] for name, column in own.items()}
 
 
 def code_of(contract: Contract) -> bytes:
@@ -83,7 +77,7 @@ def json_schema(contract: Contract) -> dict[str, Any]:
     """Return the contract as JSON Schema, for those who do not speak dataframely."""
     properties = {}
     for name, column in contract.columns().items():
-        kind = dict(JSON_TYPES[type(column)])
+        kind = dict(TYPES[type(column)][1])
         for ours, theirs in (("min", "minimum"), ("max", "maximum"), ("regex", "pattern"), ("max_length", "maxLength")):
             if (bound := getattr(column, ours, None)) is not None:
                 kind[theirs] = bound

