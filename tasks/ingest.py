@@ -21,7 +21,7 @@ from tandem.errors import ProblemError, SourceError
 from tandem.files import digest_of, write_json
 from tandem.problem import Problem, Source
 from tandem.run import step
-from tandem.warehouse import connect
+from tandem.warehouse import Connection, connect
 from tasks import reading
 from tasks.reading import read_raw
 
@@ -105,29 +105,30 @@ class Mapper:
 
     def write_part(self, raw: Path, landing: str, folder: Path) -> None:
         """Map one landed file, through the contracts of its rows and its facts; no frame outlives what it is for."""
-        source, spec, gate = self.source, self.spec, Gate(landing, self.spec)
+        name, gate = self.source.name, Gate(landing, self.spec)
         with connect() as con:
-            for name, frame in self.beside.items():
-                con.register(name, frame)
-            rows = read_raw(raw, source, spec.contracts.SOURCES[source.name])
-            con.register("raw", gate.admit(source.name, rows).drop("landing"))
-            del rows
-            with _named(spec, source.name):
-                con.sql(_sql(spec, source.name)).create(source.name)
+            for other, rows in self.beside.items():
+                con.register(other, rows)
+            contract = self.spec.contracts.SOURCES[name]
+            con.register("raw", gate.admit(name, read_raw(raw, self.source, contract)).drop("landing"))
+            with _named(self.spec, name):
+                con.sql(_sql(self.spec, name)).create(name)
             con.unregister("raw")
-            for kind in source.kinds:
-                with _named(spec, kind):
-                    facts = con.sql(_sql(spec, kind)).pl()
-                _write_months(_once(gate.admit(kind, facts), spec.contracts.FACTS[kind]), folder / kind)
-                del facts
+            for kind in self.source.kinds:
+                _write_months(self._facts(con, kind, gate), folder / kind)
         gate.write(folder)
 
+    def _facts(self, con: Connection, kind: str, gate: Gate) -> pl.DataFrame:
+        with _named(self.spec, kind):
+            facts = con.sql(_sql(self.spec, kind)).pl()
+        return _once(gate.admit(kind, facts), self.spec.contracts.FACTS[kind], "row")
 
-def _once(facts: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Put facts in their one order; one that was said before, in any file, is not said again."""
+
+def _once(facts: pl.DataFrame, contract: Contract, *origin: str) -> pl.DataFrame:
+    """Put facts in their one order, which ends with where they came from; one said before is not said again."""
     said = _said(contract)
     first = ["known_at", *contracts.marked(contract, contracts.KEY)]
-    ordered = facts.sort(list(dict.fromkeys([*first, *said, *Row.columns()])))
+    ordered = facts.sort(list(dict.fromkeys([*first, *said, *origin])))
     again = pl.all_horizontal(pl.col(said).eq_missing(pl.col(said).shift()))
     return ordered.filter(~again)
 
@@ -226,7 +227,8 @@ def _merge(paths: list[Path], contract: Contract, target: Path) -> None:
     if len(paths) == 1:
         shutil.copyfile(paths[0], target)
     else:
-        _once(pl.concat(pl.read_parquet(path) for path in paths), contract).write_parquet(target)
+        facts = pl.concat(pl.read_parquet(path) for path in paths)
+        _once(facts, contract, "landing", "row").write_parquet(target)
 
 
 @step
