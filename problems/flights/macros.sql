@@ -2,52 +2,59 @@
 -- They run over the rows of all keys, sorted by key and then by tick, and need no partition: what enters a key's windows
 -- leaves them too, so that each key begins at 0. Of the rows of one tick the last has the sums.
 
+-- Minutes and how many they are of, in one double: one running sum adds up both. There is room for 2^20 of them.
+create macro packed(minutes) as minutes * 2 ** 20 + 1;
+create macro count_of(sum) as sum - floor(sum / 2 ** 20) * 2 ** 20;
+create macro mean_of(sum) as floor(sum / 2 ** 20) / nullif(count_of(sum), 0);
+
+-- grain: one row per departure and per arrival. A delay counts 4 hours at most, lest one flight rule a mean.
+create table delays as
+select
+    carrier, origin, dest, published(known_at) as tick, packed(least(dep_delay, 240)) as dep, 0::double as arr,
+    (dep_delay >= 15)::double as late
+from departed
+union all
+select carrier, origin, dest, published(known_at), 0, packed(least(arr_delay, 240)), 0
+from arrived;
+
 -- grain: one row per key and tick at which a sum of the last 1, 3 or 24 hours changes: a fact enters each window at the
--- tick that publishes it, and leaves it as many hours later. A delay counts 4 hours at most, lest one flight rule a mean.
+-- tick that publishes it, and leaves it as many hours later
 create macro delays_by(key_a, key_b) as table
 with
-facts as (
-    select key_a as a, key_b as b, published(known_at) as tick, 1 as n, least(dep_delay, 240) as dep,
-        (dep_delay >= 15)::integer as late, 0 as m, 0 as arr
-    from departed
-    union all
-    select key_a, key_b, published(known_at), 0, 0, 0, 1, least(arr_delay, 240)
-    from arrived
-),
 entered as (
-    select
-        a, b, tick,
-        sum(n)::integer as n, sum(dep)::integer as dep, sum(late)::integer as late, sum(m)::integer as m,
-        sum(arr)::integer as arr
-    from facts group by all
+    select key_a as a, key_b as b, tick, sum(dep) as dep, sum(arr) as arr, sum(late) as late
+    from delays group by all
 ),
 changes as (
-    select *, 1::tinyint as in1, 1::tinyint as in3, 1::tinyint as in24 from entered
-    union all select * replace (tick + interval 1 hour as tick), -1, 0, 0 from entered
-    union all select * replace (tick + interval 3 hour as tick), 0, -1, 0 from entered
-    union all select * replace (tick + interval 24 hour as tick), 0, 0, -1 from entered
+    select *, 0 as hours from entered
+    union all select a, b, tick + interval 1 hour, -dep, -arr, 0, 1 from entered
+    union all select a, b, tick + interval 3 hour, -dep, -arr, -late, 3 from entered
+    union all select a, b, tick + interval 24 hour, -dep, -arr, 0, 24 from entered
     order by a, b, tick
 ),
 sums as (
     select
         a, b, tick, lead((a, b, tick)) over () as next,
-        sum((n * in1)::double) over w as n1, sum((dep * in1)::double) over w as dep1, sum((m * in1)::double) over w as m1, sum((arr * in1)::double) over w as arr1,
-        sum((n * in3)::double) over w as n3, sum((dep * in3)::double) over w as dep3, sum((m * in3)::double) over w as m3, sum((arr * in3)::double) over w as arr3,
-        sum((n * in24)::double) over w as n24, sum((dep * in24)::double) over w as dep24, sum((m * in24)::double) over w as m24,
-        sum((arr * in24)::double) over w as arr24, sum((late * in3)::double) over w as late3
+        sum(if(hours in (0, 1), dep, 0)) over w as dep1,
+        sum(if(hours in (0, 1), arr, 0)) over w as arr1,
+        sum(if(hours in (0, 3), dep, 0)) over w as dep3,
+        sum(if(hours in (0, 3), arr, 0)) over w as arr3,
+        sum(if(hours in (0, 24), dep, 0)) over w as dep24,
+        sum(if(hours in (0, 24), arr, 0)) over w as arr24,
+        sum(late) over w as late3
     from changes
     window w as (rows unbounded preceding)
 )
 select
     a, b, tick as valid_from,
-    n1 as departures_1h,
-    dep1 / nullif(n1, 0) as dep_1h,
-    arr1 / nullif(m1, 0) as arr_1h,
-    dep3 / nullif(n3, 0) as dep_3h,
-    late3 / nullif(n3, 0) as late_3h,
-    arr3 / nullif(m3, 0) as arr_3h,
-    dep24 / nullif(n24, 0) as dep_24h,
-    arr24 / nullif(m24, 0) as arr_24h
+    count_of(dep1) as departures_1h,
+    mean_of(dep1) as dep_1h,
+    mean_of(arr1) as arr_1h,
+    mean_of(dep3) as dep_3h,
+    late3 / nullif(count_of(dep3), 0) as late_3h,
+    mean_of(arr3) as arr_3h,
+    mean_of(dep24) as dep_24h,
+    mean_of(arr24) as arr_24h
 from sums
 where next is distinct from (a, b, tick);
 
