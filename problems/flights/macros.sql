@@ -58,39 +58,39 @@ select
 from sums
 where next is distinct from (a, b, tick);
 
--- grain: one row per key and tick at which the number of departures that are overdue changes. A flight is waited for from
--- a quarter of an hour after its time until it leaves, 4 hours at most: a cancelled one is not told from a late one.
-create macro overdue_by(key_a, key_b) as table
+-- grain: one row per scheduled flight, and what is known of its departure
+create table legs as
+select carrier, origin, dest, tailnum, scheduled_at, arrives_at, departed_at, dep_delay
+from scheduled left join (select carrier, flight, origin, scheduled_at, known_at as departed_at, dep_delay from departed)
+    using (carrier, flight, origin, scheduled_at);
+
+-- grain: two rows per flight that is 15 minutes overdue, or an hour: when it becomes so, and when it no longer is. It is
+-- waited for until it leaves, until 4 hours after its time at most: a cancelled one is not told from a late one.
+create table waits as
 with
-flights as (
+times as (
     select
-        key_a as a, key_b as b, scheduled_at,
-        least(published(departed.known_at), published(scheduled_at) + interval 4 hour) as gone
-    from scheduled left join (select carrier, flight, origin, scheduled_at, known_at from departed) as departed
-        using (carrier, flight, origin, scheduled_at)
+        carrier, origin, dest, scheduled_at,
+        least(published(departed_at), published(scheduled_at) + interval 4 hour) as gone
+    from legs
 ),
 awaited as (
-    select a, b, published(scheduled_at + interval 15 minute) as tick, gone, 1.0 as late, 0.0 as very_late from flights
-    union all select a, b, published(scheduled_at + interval 60 minute), gone, 0.0, 1.0 from flights
-),
-changes as (
-    select a, b, tick, late::double as late, very_late::double as very_late
-    from (
-        select a, b, tick, late, very_late from awaited where tick < gone
-        union all select a, b, gone, -late, -very_late from awaited where tick < gone
-    )
-    order by a, b, tick
-),
-sums as (
-    select
-        a, b, tick, lead((a, b, tick)) over () as next,
-        sum(late) over w as late, sum(very_late) over w as very_late
-    from changes
-    window w as (rows unbounded preceding)
+    select *, published(scheduled_at + interval 15 minute) as tick, 1::double as late, 0::double as very_late from times
+    union all select *, published(scheduled_at + interval 60 minute), 0, 1 from times
 )
-select a, b, tick as valid_from, late, very_late
-from sums
-where next is distinct from (a, b, tick);
+select carrier, origin, dest, tick, late, very_late from awaited where tick < gone
+union all select carrier, origin, dest, gone, -late, -very_late from awaited where tick < gone;
+
+-- grain: one row per key and tick at which the number of departures that are overdue changes
+create macro overdue_by(key_a, key_b) as table
+with
+changes as (
+    select key_a as a, key_b as b, tick, sum(late) as late, sum(very_late) as very_late
+    from waits group by all order by a, b, tick
+)
+select a, b, tick as valid_from, sum(late) over w as late, sum(very_late) over w as very_late
+from changes
+window w as (rows unbounded preceding);
 
 -- grain: one row per key and day on which what is known of the last 28 days of arrivals changes, published at midnight
 create macro history_by(key_a, key_b, key_c) as table
@@ -98,25 +98,18 @@ with
 entered as (
     select
         key_a as a, key_b as b, key_c as c, date_trunc('day', known_at) + interval 1 day as day,
-        count(*)::double as n, sum((arr_delay >= 15)::integer)::double as late, sum(least(arr_delay, 240))::double as arr
+        sum((arr_delay >= 15)::double) as late, sum(packed(least(arr_delay, 240))) as arr
     from arrived group by all
 ),
 changes as (
-    select a, b, c, day, n, late, arr from entered
-    union all select a, b, c, day + interval 28 day, -n, -late, -arr from entered
-    order by a, b, c, day
+    select a, b, c, day, sum(late) as late, sum(arr) as arr
+    from (from entered union all select a, b, c, day + interval 28 day, -late, -arr from entered)
+    group by all order by a, b, c, day
 ),
-sums as (
-    select
-        a, b, c, day, lead((a, b, c, day)) over () as next,
-        sum(n) over w as n, sum(late) over w as late, sum(arr) over w as arr
-    from changes
-    window w as (rows unbounded preceding)
-)
+sums as (select a, b, c, day, sum(late) over w as late, sum(arr) over w as arr from changes window w as (rows unbounded preceding))
 select
     a, b, c, day::timestamp as valid_from,
-    n as flights,
-    late / nullif(n, 0) as late_share,
-    arr / nullif(n, 0) as delay
-from sums
-where next is distinct from (a, b, c, day);
+    count_of(arr) as flights,
+    late / nullif(count_of(arr), 0) as late_share,
+    mean_of(arr) as delay
+from sums;
