@@ -26,7 +26,7 @@ entered as (
     from delays group by all
 ),
 changes as (
-    select *, 0 as hours from entered
+    select *, 0::tinyint as hours from entered
     union all select a, b, tick + interval 1 hour, -dep, -arr, 0, 1 from entered
     union all select a, b, tick + interval 3 hour, -dep, -arr, -late, 3 from entered
     union all select a, b, tick + interval 24 hour, -dep, -arr, 0, 24 from entered
