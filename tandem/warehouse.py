@@ -20,6 +20,7 @@ ROW_GROUP = 2**17
 
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": THREADS,
+    "produce_arrow_string_view": True,
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
