@@ -25,8 +25,8 @@ def training_set(params: Params, settings: Settings) -> None:
     data = settings.of(problem.name)
     spec = describe(problem, read_specs(data / "views"), params)
     with Warehouse.open(data / "facts", params.as_of, params.features.tick) as warehouse:
-        joined = with_views(requests_of(problem, warehouse, params.features), spec, warehouse, data / "views")
-        features = with_features(joined, spec, warehouse)
+        asked = requests_of(problem, warehouse, params.features)
+        features = with_features(with_views(asked, spec, warehouse, data / "views"), spec, warehouse)
         rows = with_split(with_labels(features, problem, warehouse), params.split, params.as_of)
     with atomic_folder(data / "training_set") as folder:
         rows.write_parquet(folder / "rows.parquet", row_group_size=ROW_GROUP)

@@ -1,12 +1,12 @@
 """Requests as they would have been made, with what was known then, and the labels that are known by now."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import dataframely as dy
 import polars as pl
+from polars import selectors
 
 from tandem.contracts import sql_types
 from tandem.errors import ProblemError, TooFewRowsError
@@ -104,19 +104,19 @@ def with_views(requests: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, 
     for view in spec.views:
         narrow = [name for name in view.values if name in spec.names and name not in read]
         joined = joined.join_asof(
-            read_view(folder, view.name).with_columns(_as_input(narrow)),
+            read_view(folder, view.name),
             left_on=DUE,
             right_on=VALID_FROM,
             by=list(view.keys),
             strategy="backward",
             check_sortedness=False,  # both are sorted by time within a key, which is all that it takes
-        ).drop(VALID_FROM)
+        ).select(pl.exclude(VALID_FROM, *narrow), _as_input(pl.col(narrow)))
     return joined.drop(keys)
 
 
-def _as_input(names: Iterable[str]) -> pl.Expr:
+def _as_input(numbers: pl.Expr) -> pl.Expr:
     """Make numbers what the model is fed: by way of a double, as a large integer goes that comes by JSON."""
-    return pl.col(names).cast(pl.Float64).cast(pl.Float32)
+    return numbers.cast(pl.Float64).cast(pl.Float32)
 
 
 @step
@@ -129,7 +129,7 @@ def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse)
         msg = f"slices.sql: {', '.join(bad)} must be text, for a slice is named by its value"
         raise ProblemError(msg)
     kept = list(dict.fromkeys(["moment", *spec.keys, *(name for name in spec.rates if name not in spec.names)]))
-    inputs = known.select(_as_input(spec.names))
+    inputs = known.select(spec.names).with_columns(_as_input(~selectors.by_dtype(pl.Float32)))
     if endless := [each.name for each in inputs if each.is_infinite().any()]:
         msg = f"{', '.join(endless)}: infinite in some rows; where it is a quotient, divide by nullif(..., 0)"
         raise ProblemError(msg)
