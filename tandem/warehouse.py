@@ -93,8 +93,14 @@ class Warehouse:
         return self.query(f"select * from ({sql}\n) where moment < timestamp {quoted(str(self._as_of))}")
 
     def execute(self, sql: str) -> None:
-        """Run what a problem's views share, such as macros."""
-        self._con.execute(sql)
+        """Make what a problem's views share: macros and tables.
+
+        Raises:
+            ProblemError: the SQL does not run.
+
+        """
+        with _explained(sql):
+            self._con.execute(sql)
 
     def query(self, sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
         """Run one query over the facts and over frames by name.
@@ -106,9 +112,8 @@ class Warehouse:
         for name, frame in frames.items():
             self._con.register(name, frame)
         try:
-            return _frame(self._con.sql(sql))
-        except duckdb.Error as exc:
-            raise _explained(sql, exc) from exc
+            with _explained(sql):
+                return _frame(self._con.sql(sql))
         finally:
             for name in frames:
                 self._con.unregister(name)
@@ -120,5 +125,10 @@ def _frame(rows: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     return pl.DataFrame(SimpleNamespace(__arrow_c_stream__=rows.__arrow_c_stream__))
 
 
-def _explained(sql: str, exc: duckdb.Error) -> ProblemError:
-    return ProblemError(f"{sql.strip().splitlines()[0]}\n{exc}")
+@contextmanager
+def _explained(sql: str) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as exc:
+        msg = f"{sql.strip().splitlines()[0]}\n{exc}"
+        raise ProblemError(msg) from exc

@@ -2,7 +2,8 @@
 with
 events as (
     select
-        tailnum, scheduled_at as known_at, 0 as stage, scheduled_at, arrives_at, arrives_at as due_at, null as delay, dest
+        tailnum, scheduled_at as known_at, 0 as stage, scheduled_at, arrives_at,
+        arrives_at as due_at, null as delay, dest
     from legs
     where departed_at is null or published(departed_at) > published(scheduled_at)
     union all
