@@ -137,16 +137,16 @@ def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse)
 
 
 @step
-def with_labels(features: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
-    """Join to each request its outcome, where it is known by now."""
+def labels_of(requests: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
+    """Give the outcome of each request, where it is known by now."""
     labels = warehouse.known_of(problem.sql("label")).rename({"known_at": "label_known_at"})
     keys = list(problem.keys)
-    known = features.select(keys).join(labels, on=keys, how="left", maintain_order="left", validate="1:1")
-    return pl.concat([features, known.drop(keys)], how="horizontal")  # joining the features too would copy them
+    asked = requests.select(keys)
+    return asked.join(labels, on=keys, how="left", maintain_order="left", validate="1:1").drop(keys)
 
 
 @step
-def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.DataFrame:
+def with_split(features: pl.DataFrame, labels: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.DataFrame:
     """Say what each labelled row is for; a row between the parts, asked before and answered after, is for none.
 
     Raises:
@@ -166,9 +166,9 @@ def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.D
         .when(asked >= test)
         .then(pl.lit("test"))
     )
-    parted = rows.with_columns(split=split)
+    parted = pl.concat([features, labels], how="horizontal").with_columns(split=split)
     for name in ("fit", "stop", "test"):
-        if (got := parted.filter(pl.col("split") == name).height) < params.smallest:
+        if (got := parted.select("split").filter(pl.col("split") == name).height) < params.smallest:
             what = f"the {name} part of the training set"
             raise TooFewRowsError(what, got=got, need=params.smallest)
     return parted
@@ -178,7 +178,7 @@ def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.D
 def summary(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Any]:
     """Count requests by outcome and part, and say how much of each input is not known."""
     outcomes = rows.group_by("outcome").len().sort("outcome", nulls_last=True).rows()
-    parts = rows.filter(pl.col("split").is_not_null()).group_by("split")
+    parts = rows.select("split", "label", "moment").drop_nulls("split").group_by("split")
     counted = parts.agg(pl.len(), pl.col("label").sum(), pl.col("moment").min().alias("from"), pl.col("moment").max())
     nulls = rows.select(pl.col(spec.names).is_null().sum()).row(0)
     return {
