@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": ".",  # the copy of the tree in which a command runs, not the tree that is installed
+    "PYTHONDONTWRITEBYTECODE": "",  # where it is set, every import would be compiled anew, ours and the peers' alike
     "TANDEM_TRACKING_URI": "",
 }
 

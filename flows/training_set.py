@@ -8,10 +8,10 @@ from tandem.settings import Settings
 from tandem.warehouse import ROW_GROUP, Warehouse
 from tasks.training_set import (
     describe,
+    labels_of,
     requests_of,
     summary,
     with_features,
-    with_labels,
     with_split,
     with_views,
 )
@@ -25,9 +25,10 @@ def training_set(params: Params, settings: Settings) -> None:
     data = settings.of(problem.name)
     spec = describe(problem, read_specs(data / "views"), params)
     with Warehouse.open(data / "facts", params.as_of, params.features.tick) as warehouse:
-        joined = with_views(requests_of(problem, warehouse, params.features), spec, warehouse, data / "views")
-        features = with_features(joined, spec, warehouse)
-        rows = with_split(with_labels(features, problem, warehouse), params.split, params.as_of)
+        asked = requests_of(problem, warehouse, params.features)
+        labels = labels_of(asked, problem, warehouse)
+        features = with_features(with_views(asked, spec, warehouse, data / "views"), spec, warehouse)
+    rows = with_split(features, labels, params.split, params.as_of)
     with atomic_folder(data / "training_set") as folder:
         rows.write_parquet(folder / "rows.parquet", row_group_size=ROW_GROUP)
         spec.save(folder / "features.json")

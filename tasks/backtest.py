@@ -22,7 +22,7 @@ from tandem.run import step
 from tandem.warehouse import Warehouse
 from tasks.onnx import onnx_scores
 from tasks.splits import matrix
-from tasks.training_set import requests_of, with_features, with_labels, with_views
+from tasks.training_set import labels_of, requests_of, with_features, with_views
 from tasks.views import write_views
 
 
@@ -34,7 +34,8 @@ def future_rows(problem: Problem, bundle: Bundle, facts: Path, until: datetime) 
         write_views(problem, warehouse, Path(folder))
         asked = requests_of(problem, warehouse, spec.grid).filter(pl.col("moment") >= bundle.as_of)
         features = with_features(with_views(asked, spec, warehouse, Path(folder)), spec, warehouse)
-        rows = with_labels(features, problem, warehouse).filter(pl.col("label").is_not_null())
+        labels = labels_of(asked, problem, warehouse)
+        rows = pl.concat([features, labels], how="horizontal").filter(pl.col("label").is_not_null())
     if rows.is_empty():
         what = f"labels known from {bundle.as_of} until {until}"
         raise TooFewRowsError(what, got=0, need=1)

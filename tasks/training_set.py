@@ -1,11 +1,11 @@
 """Requests as they would have been made, with what was known then, and the labels that are known by now."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars import selectors
 
 from tandem.contracts import Contract, sql_types
 from tandem.errors import ProblemError, TooFewRowsError
@@ -103,19 +103,19 @@ def with_views(requests: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, 
     for view in spec.views:
         narrow = [name for name in view.values if name in spec.names and name not in read]
         joined = joined.join_asof(
-            read_view(folder, view.name).with_columns(_as_input(narrow)),
+            read_view(folder, view.name),
             left_on=DUE,
             right_on=VALID_FROM,
             by=list(view.keys),
             strategy="backward",
             check_sortedness=False,  # both are sorted by time within a key, which is all that it takes
-        ).drop(VALID_FROM)
+        ).select(pl.exclude(VALID_FROM, *narrow), _as_input(pl.col(narrow)))
     return joined.drop(keys)
 
 
-def _as_input(names: Iterable[str]) -> pl.Expr:
+def _as_input(numbers: pl.Expr) -> pl.Expr:
     """Make numbers what the model is fed: by way of a double, as a large integer goes that comes by JSON."""
-    return pl.col(names).cast(pl.Float64).cast(pl.Float32)
+    return numbers.cast(pl.Float64).cast(pl.Float32)
 
 
 @step
@@ -128,7 +128,7 @@ def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse)
         msg = f"slices.sql: {', '.join(bad)} must be text, for a slice is named by its value"
         raise ProblemError(msg)
     kept = list(dict.fromkeys(["moment", *spec.keys, *(name for name in spec.rates if name not in spec.names)]))
-    inputs = known.select(_as_input(spec.names))
+    inputs = known.select(spec.names).with_columns(_as_input(~selectors.by_dtype(pl.Float32)))
     if endless := [each.name for each in inputs if each.is_infinite().any()]:
         msg = f"{', '.join(endless)}: infinite in some rows; where it is a quotient, divide by nullif(..., 0)"
         raise ProblemError(msg)
@@ -136,16 +136,16 @@ def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse)
 
 
 @step
-def with_labels(features: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
-    """Join to each request its outcome, where it is known by now."""
+def labels_of(requests: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
+    """Give the outcome of each request, where it is known by now."""
     labels = warehouse.known_of(problem.sql("label")).rename({"known_at": "label_known_at"})
     keys = list(problem.keys)
-    known = features.select(keys).join(labels, on=keys, how="left", maintain_order="left", validate="1:1")
-    return pl.concat([features, known.drop(keys)], how="horizontal")  # joining the features too would copy them
+    asked = requests.select(keys)
+    return asked.join(labels, on=keys, how="left", maintain_order="left", validate="1:1").drop(keys)
 
 
 @step
-def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.DataFrame:
+def with_split(features: pl.DataFrame, labels: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.DataFrame:
     """Say what each labelled row is for; a row between the parts, asked before and answered after, is for none.
 
     Raises:
@@ -165,9 +165,9 @@ def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.D
         .when(asked >= test)
         .then(pl.lit("test"))
     )
-    parted = rows.with_columns(split=split)
+    parted = pl.concat([features, labels], how="horizontal").with_columns(split=split)
     for name in ("fit", "stop", "test"):
-        if (got := parted.filter(pl.col("split") == name).height) < params.smallest:
+        if (got := parted.select("split").filter(pl.col("split") == name).height) < params.smallest:
             what = f"the {name} part of the training set"
             raise TooFewRowsError(what, got=got, need=params.smallest)
     return parted
@@ -177,7 +177,7 @@ def with_split(rows: pl.DataFrame, params: SplitParams, as_of: datetime) -> pl.D
 def summary(rows: pl.DataFrame, spec: FeatureSpec) -> dict[str, Any]:
     """Count requests by outcome and part, and say how much of each input is not known."""
     outcomes = rows.group_by("outcome").len().sort("outcome", nulls_last=True).rows()
-    parts = rows.filter(pl.col("split").is_not_null()).group_by("split")
+    parts = rows.select("split", "label", "moment").drop_nulls("split").group_by("split")
     counted = parts.agg(pl.len(), pl.col("label").sum(), pl.col("moment").min().alias("from"), pl.col("moment").max())
     nulls = rows.select(pl.col(spec.names).is_null().sum()).row(0)
     return {

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import polars as pl
@@ -95,14 +96,19 @@ def _check_unique(view: View, frame: pl.DataFrame, on: Sequence[str]) -> None:
 
 @step
 def write_views(problem: Problem, warehouse: Warehouse, folder: Path) -> None:
-    """Write each view's rows, and what the views are; one view at a time is in memory."""
+    """Write each view's rows, and what the views are; while one is written the next is run."""
     if (problem.folder / "macros.sql").is_file():
         warehouse.execute(problem.sql("macros"))
-    specs = []
-    for view in View.load_all(problem.folder / "views"):
-        spec, frame = run_view(view, warehouse)
-        frame.write_parquet(folder / f"{view.name}.parquet", row_group_size=ROW_GROUP)
-        specs.append(spec)
+    specs, written = [], list[Future[object]]()
+    with ThreadPoolExecutor(1) as writer:
+        for view in View.load_all(problem.folder / "views"):
+            spec, frame = run_view(view, warehouse)
+            target = folder / f"{view.name}.parquet"
+            wait(written)  # so that no more than two are in memory
+            written.append(writer.submit(frame.write_parquet, target, row_group_size=ROW_GROUP))
+            specs.append(spec)
+    for each in written:
+        each.result()
     write_json(folder / "views.json", [spec.model_dump(mode="json") for spec in specs])
 
 

@@ -195,12 +195,12 @@ LEAKS: Iterable[Leak] = (
         "views/aircraft.last_leg.sql",
         right="from legs\n    where departed_at is not null",
         wrong="from (select legs.* replace (coalesce(arrived.arr_delay, legs.dep_delay) as dep_delay) from legs\n"
-        "    left join arrived using (carrier, flight, origin, scheduled_at))\n    where departed_at is not null",
+        "    left join arrived using (tailnum, origin, scheduled_at))\n    where departed_at is not null",
     ),
     Leak(
         "by_schedule",  # a flight's delay enters its windows when it should have landed
         "macros.sql",
-        right="select key_a, key_b, published(known_at), 0, 0, 0, 1, least(arr_delay, 240)",
-        wrong="select key_a, key_b, published(scheduled_at), 0, 0, 0, 1, least(arr_delay, 240)",
+        right="select carrier, origin, dest, published(known_at), 0, packed(least(arr_delay, 240))",
+        wrong="select carrier, origin, dest, published(scheduled_at), 0, packed(least(arr_delay, 240))",
     ),
 )

@@ -30,7 +30,7 @@ for stage in {STAGES}:
 TASKS = {
     "ingest": {"write_facts", "write_quarantine"},
     "views": {"write_views", "run_view"},
-    "training_set": {"describe", "requests_of", "with_views", "with_features", "with_labels", "with_split"},
+    "training_set": {"describe", "requests_of", "with_views", "labels_of", "with_features", "with_split"},
     "tune": {"read_rows", "split_of"},
     "train": {"read_rows", "fit_booster", "fit_simple", "scored", "write_models"},
     "bundle": {"check_gates", "write_onnx", "golden", "rehearse", "write_source"},
