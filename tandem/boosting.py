@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from tandem.files import atomic
+from tandem.imports import without
 from tandem.params import TrainParams, TuneParams
 from tandem.processor import THREADS
+
+with without("pandas", "scipy.special", "sklearn"):  # 3 s, for frames and estimators that are not used here
+    import xgboost as xgb
 
 Floats = NDArray[np.float32]
 Booster = Any  # xgboost has no types of its own
 Watch = Callable[[int, float], bool]
 """Told how many rounds are done and the log loss after them; ends the fit by saying True."""
 
+VERSION: str = xgb.__version__
 BINS = 256
 FIXED = {
     "objective": "binary:logistic",

@@ -9,8 +9,12 @@ import inspect
 import sys
 from typing import Any
 
-import dataframely as dy
 import polars as pl
+
+from tandem.imports import without
+
+with without("sqlalchemy"):  # 0.7 s, for databases that are not used here
+    import dataframely as dy
 
 KEY = {"key": True}
 PERSONAL = {"personal": True}

@@ -9,17 +9,19 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import optuna
 import polars as pl
-import xgboost
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from tandem import boosting
 from tandem.boosting import Prepared, Split
 from tandem.files import canonical_json, digest_of, write_json
+from tandem.imports import without
 from tandem.params import Frozen, Range, TrainParams, TuneParams
 from tandem.run import step
 from tandem.tracking import SILENT, Tracker, Trial
+
+with without("redis"):  # 1 s, for a storage that is not used here
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 LOGARITHMIC = {"learning_rate", "min_child_weight", "l2"}
 WARM_UP = 3
@@ -163,7 +165,7 @@ class _Journal:
 def _identity(journal: Path, params: TuneParams, first: TrainParams) -> str:
     """Digest of all that trials depend on; not of how many there are, so that a longer study goes on from these."""
     shape = canonical_json([params.model_dump(exclude={"trials"}), first.model_dump()])
-    return digest_of(journal.name, shape, optuna.__version__, xgboost.__version__)
+    return digest_of(journal.name, shape, optuna.__version__, boosting.VERSION)
 
 
 def _row(trial: Trial) -> dict[str, object]:
