@@ -16,7 +16,7 @@ import polars as pl
 
 from tandem import metrics
 from tandem.errors import ParamsError
-from tandem.evaluation import Baseline, CostPoint, Costs, Estimate, Evaluation, Gate, Measured, SliceColumn, Treatment
+from tandem.evaluation import Baseline, CostPoint, Costs, Estimate, Evaluation, Gate, SliceColumn, Treatment
 from tandem.files import write_json
 from tandem.metrics import Flags, Floats, Indices, ratio
 from tandem.params import CostParams, EvaluateParams, GateParams, Params
@@ -41,9 +41,11 @@ class Rows:
     scores: Floats
     days: Indices
 
-    def where(self, chosen: Flags) -> "Rows":
-        """Keep some of the rows, in their order."""
-        return Rows(self.labels[chosen], self.scores[chosen], self.days[chosen])
+    def by(self, values: pl.Series) -> dict[str, "Rows"]:
+        """Split by the values of a slice column, in their order."""
+        named = values.fill_null(NO_VALUE)
+        chosen = {value: (named == value).to_numpy() for value in sorted(named.unique())}
+        return {value: Rows(self.labels[at], self.scores[at], self.days[at]) for value, at in chosen.items()}
 
     def resampled(self, drawn: Floats, bins: int) -> Floats:
         """Figures as they are, and of each draw of days."""
@@ -110,30 +112,6 @@ def cost(rows: Rows, days: int, costs: CostParams) -> Costs:
     )
 
 
-def measure(scores: pl.DataFrame, baselines: Sequence[str], slices: Sequence[str], params: Params) -> Measured:
-    """Take every figure."""
-    settings, labels, moments = params.evaluate, scores["label"].to_numpy(), scores["moment"].to_numpy()
-    days, count = metrics.days_of(moments)
-    drawn = metrics.draw(count, settings.resamples, settings.seed)
-    models = {name: Rows(labels, scores[name].to_numpy(), days) for name in (MODEL, *baselines)}
-    lines = {name: rows.resampled(drawn, settings.bins) for name, rows in models.items()}
-    ours, rows = lines.pop(MODEL), models[MODEL]
-    values = {name: scores[name].fill_null(NO_VALUE) for name in slices}
-    parts = {n: {v: rows.where((of == v).to_numpy()) for v in sorted(of.unique())} for n, of in values.items()}
-    columns = {name: slice_column(each, drawn, settings) for name, each in parts.items()}
-    judged = [(name, value) for name, column in columns.items() for value in column.judged]
-    return Measured(
-        overall=estimate(labels, ours),
-        months=metrics.by_month(moments, labels, rows.scores, settings.bins),
-        baselines={name: baseline(labels, each, ours) for name, each in lines.items()},
-        smallest_slice=settings.smallest_slice,
-        slices=columns,
-        fairness=tuple(treatment(name, value, parts[name][value], params.costs.threshold) for name, value in judged),
-        calibration=tuple(metrics.calibration(labels, rows.scores, settings.bins)),
-        costs=cost(rows, count, params.costs),
-    )
-
-
 def verdict(name: str, figure: float | None, bound: float, holds: Holds, of: str = "") -> Gate:
     """Hold one figure against its bound; what is not defined cannot pass."""
     passed = figure is not None and holds(figure, bound)
@@ -151,20 +129,19 @@ def extreme(name: str, figures: Mapping[str, float | None], bound: float, holds:
     return verdict(name, figure, bound, holds, f"{of}: ")
 
 
-def judge(measured: Measured, gates: GateParams) -> tuple[Gate, ...]:
+def judge(
+    overall: Estimate, baselines: Mapping[str, Baseline], slices: Mapping[str, SliceColumn], gates: GateParams
+) -> tuple[Gate, ...]:
     """Give each gate's verdict and its reason."""
-    overall = measured.overall
-    slices = {f"{n}={v}": each for n, column in measured.slices.items() for v, each in column.judged.items()}
+    judged = {f"{name}={value}": each for name, column in slices.items() for value, each in column.judged.items()}
+    margins = sorted(gates.margins.items())
     return (
         verdict("rows", overall.rows, gates.rows, ge),
         verdict("auc", overall.auc, gates.auc, ge),
-        *(
-            verdict(f"margin_over_{name}", measured.baselines[name].margin, bound, ge)
-            for name, bound in sorted(gates.margins.items())
-        ),
-        extreme("worst_slice_auc", {of: each.auc for of, each in slices.items()}, gates.worst_slice_auc, ge),
+        *(verdict(f"margin_over_{name}", baselines[name].margin, bound, ge) for name, bound in margins),
+        extreme("worst_slice_auc", {of: each.auc for of, each in judged.items()}, gates.worst_slice_auc, ge),
         verdict("ece", overall.ece, gates.ece, le),
-        extreme("slice_ece", {of: each.ece for of, each in slices.items()}, gates.slice_ece, le),
+        extreme("slice_ece", {of: each.ece for of, each in judged.items()}, gates.slice_ece, le),
     )
 
 
@@ -179,8 +156,28 @@ def evaluate(scores: pl.DataFrame, baselines: Sequence[str], slices: Sequence[st
     if unknown := sorted(set(params.gates.margins) - set(baselines)):
         msg = f"gates.margins: no baseline is called {', '.join(unknown)}; there are {', '.join(baselines)}"
         raise ParamsError(msg)
-    measured = measure(scores, baselines, slices, params)
-    return Evaluation(**dict(measured), gates=judge(measured, params.gates))
+    settings, labels, moments = params.evaluate, scores["label"].to_numpy(), scores["moment"].to_numpy()
+    days, count = metrics.days_of(moments)
+    drawn = metrics.draw(count, settings.resamples, settings.seed)
+    models = {name: Rows(labels, scores[name].to_numpy(), days) for name in (MODEL, *baselines)}
+    lines = {name: rows.resampled(drawn, settings.bins) for name, rows in models.items()}
+    rows, ours = models[MODEL], lines.pop(MODEL)
+    overall = estimate(labels, ours)
+    others = {name: baseline(labels, each, ours) for name, each in lines.items()}
+    parts = {name: rows.by(scores[name]) for name in slices}
+    columns = {name: slice_column(each, drawn, settings) for name, each in parts.items()}
+    judged = [(name, value) for name, column in columns.items() for value in column.judged]
+    return Evaluation(
+        overall=overall,
+        months=metrics.by_month(moments, labels, rows.scores, settings.bins),
+        baselines=others,
+        smallest_slice=settings.smallest_slice,
+        slices=columns,
+        fairness=tuple(treatment(name, value, parts[name][value], params.costs.threshold) for name, value in judged),
+        calibration=tuple(metrics.calibration(labels, rows.scores, settings.bins)),
+        costs=cost(rows, count, params.costs),
+        gates=judge(overall, others, columns, params.gates),
+    )
 
 
 def headline(said: Mapping[str, Any]) -> dict[str, float | None]:
