@@ -60,13 +60,14 @@ def _best(inputs: Scores, labels: NDArray[np.bool_]) -> Scores:
         margins = inputs @ weights
         return float(np.logaddexp(0, margins).sum() - margins[labels].sum() + drawn @ weights**2 / 2)
 
+    reached = loss(weights)
     for _ in range(STEPS):
         said = 1 / (1 + np.exp(-(inputs @ weights)))
         spread = inputs * np.sqrt(said * (1 - said))[:, None]
         step = np.linalg.solve(spread.T @ spread + np.diag(drawn), inputs.T @ (said - labels) + drawn * weights)
-        while loss(weights - step) > loss(weights):
+        while (ahead := loss(weights - step)) > reached:
             step /= 2  # too far: from here the parabola tells little of what is there
-        weights -= step
+        weights, reached = weights - step, ahead
         if np.abs(step).max() < CLOSE:
             break
     return weights
