@@ -11,6 +11,11 @@ from tandem.boosting import Booster, Floats
 from tandem.files import atomic
 from tandem.run import step
 
+SHAPE = """<ir_version: 8, opset_import: ["ai.onnx.ml": 1]>
+model (float[N, INPUTS] inputs) => (int64[N] label, float[N, 2] probabilities) {
+    label, probabilities = ai.onnx.ml.TreeEnsembleClassifier(inputs)
+}"""
+
 
 @step
 def write_onnx(booster: Booster, target: Path) -> Path:
@@ -18,56 +23,39 @@ def write_onnx(booster: Booster, target: Path) -> Path:
 
     Its trees are lists of nodes in XGBoost's own JSON and in ONNX alike; the converters there are take 3 s to import.
     """
-    from onnx import TensorProto, helper  # noqa: PLC0415 - 0.3 s
+    from onnx import helper, parser  # noqa: PLC0415 - 0.3 s
 
     learner = json.loads(booster.save_raw(raw_format="json"))["learner"]
-    trees = learner["gradient_booster"]["model"]["trees"]
-    inputs = helper.make_tensor_value_info("inputs", TensorProto.FLOAT, [None, booster.num_features()])
-    label = helper.make_tensor_value_info("label", TensorProto.INT64, [None])
-    scores = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])
     share = float(learner["learner_model_param"]["base_score"].strip("[]"))
-    node = helper.make_node(
-        "TreeEnsembleClassifier",
-        [inputs.name],
-        [label.name, scores.name],
-        domain="ai.onnx.ml",
-        base_values=[log(share / (1 - share))],
-        classlabels_int64s=[0, 1],
-        post_transform="LOGISTIC",
-        **_nodes(trees),
-    )
-    graph = helper.make_graph([node], "model", [inputs], [label, scores])
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)])
+    model = parser.parse_model(SHAPE.replace("INPUTS", learner["learner_model_param"]["num_feature"]))
+    fixed = {"classlabels_int64s": [0, 1], "post_transform": "LOGISTIC", "base_values": [log(share / (1 - share))]}
+    for name, value in (fixed | _nodes(learner["gradient_booster"]["model"]["trees"])).items():
+        model.graph.node[0].attribute.append(helper.make_attribute(name, value))
     with atomic(target) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return target
 
 
-def _nodes(trees: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def _nodes(trees: list[dict[str, Any]]) -> dict[str, Any]:
     """Put the nodes of all trees one after the other; a leaf has no left child, and its value as its condition."""
-
-    def joined(name: str) -> Any:  # noqa: ANN401 - numbers of one kind or another
-        return np.concatenate([tree[name] for tree in trees])
-
-    left, right, values = joined("left_children"), joined("right_children"), joined("split_conditions")
-    sizes = [len(tree["left_children"]) for tree in trees]
-    tree_ids, node_ids = np.repeat(np.arange(len(trees)), sizes), np.concatenate([np.arange(size) for size in sizes])
+    names = ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+    left, right, column, value, missing = (np.concatenate([tree[name] for tree in trees]) for name in names)
+    place = np.array([(number, node) for number, tree in enumerate(trees) for node, _ in enumerate(tree["parents"])])
     leaf = left < 0
-    columns = {
-        "nodes_treeids": tree_ids,
-        "nodes_nodeids": node_ids,
+    return {
+        "nodes_treeids": place[:, 0],
+        "nodes_nodeids": place[:, 1],
         "nodes_modes": np.where(leaf, "LEAF", "BRANCH_LT"),
-        "nodes_featureids": joined("split_indices"),
-        "nodes_values": values,
+        "nodes_featureids": column,
+        "nodes_values": value,
         "nodes_truenodeids": np.where(leaf, 0, left),
         "nodes_falsenodeids": np.where(leaf, 0, right),
-        "nodes_missing_value_tracks_true": joined("default_left"),
-        "class_treeids": tree_ids[leaf],
-        "class_nodeids": node_ids[leaf],
-        "class_ids": np.zeros(leaf.sum(), dtype=np.int64),
-        "class_weights": values[leaf],
+        "nodes_missing_value_tracks_true": missing,
+        "class_treeids": place[leaf, 0],
+        "class_nodeids": place[leaf, 1],
+        "class_ids": np.zeros(leaf.sum(), int),
+        "class_weights": value[leaf],
     }
-    return {name: column.tolist() for name, column in columns.items()}
 
 
 def onnx_scores(model: Path, rows: Floats) -> Floats:
