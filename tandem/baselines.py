@@ -35,8 +35,7 @@ class Rates(Frozen):
             .agg(pl.col("label").sum().alias("positives"), pl.len().alias("rows"))
             .sort("key")
         )
-        table = tuple((tuple(key), positives, count) for key, positives, count in counted.iter_rows())
-        return cls(columns=tuple(columns), positives=int(rows["label"].sum()), rows=rows.height, table=table)
+        return cls(columns=columns, positives=rows["label"].sum(), rows=rows.height, table=counted.rows())
 
     @staticmethod
     def _key(columns: Sequence[str]) -> pl.Expr:
@@ -91,13 +90,7 @@ class Logistic(Frozen):
         spread = np.sqrt(np.nansum((raw - means) ** 2, axis=0) / count)
         scales = np.where(spread > 0, spread, 1)
         *weights, intercept = _best(cls._standard(raw, means, scales), rows["label"].to_numpy()).round(DIGITS).tolist()
-        return cls(
-            names=tuple(names),
-            means=tuple(means.tolist()),
-            scales=tuple(scales.tolist()),
-            weights=tuple(weights),
-            intercept=intercept,
-        )
+        return cls(names=names, means=means.tolist(), scales=scales.tolist(), weights=weights, intercept=intercept)
 
     @staticmethod
     def _standard(raw: Scores, means: Scores, scales: Scores) -> Scores:

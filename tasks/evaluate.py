@@ -23,6 +23,7 @@ from tandem.params import CostParams, EvaluateParams, GateParams, Params
 from tandem.run import step
 
 MODEL = "model"
+ENDS = ("low", "high")
 NO_VALUE = "(none)"
 GRID = np.arange(101) / 100
 AUC = metrics.NAMES.index("auc")
@@ -76,15 +77,15 @@ def slice_column(parts: Mapping[str, Rows], drawn: Floats, params: EvaluateParam
 
 def treatment(column: str, value: str, rows: Rows, threshold: float) -> Treatment:
     """Rates of acting in one slice."""
-    acted = rows.scores >= threshold
-    positives, total = int(rows.labels.sum()), len(rows.labels)
+    acted, positives, total = rows.scores >= threshold, int(rows.labels.sum()), len(rows.labels)
+    true, false = int(acted[rows.labels].sum()), int(acted[~rows.labels].sum())
     return Treatment(
         column=column,
         value=value,
         rows=total,
-        share_acted=ratio(int(acted.sum()), total),
-        true_positive_rate=ratio(int(acted[rows.labels].sum()), positives),
-        false_positive_rate=ratio(int(acted[~rows.labels].sum()), total - positives),
+        share_acted=ratio(true + false, total),
+        true_positive_rate=ratio(true, positives),
+        false_positive_rate=ratio(false, total - positives),
     )
 
 
@@ -193,10 +194,10 @@ def headline(said: Mapping[str, Any]) -> dict[str, float | None]:
 
 def slice_row(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Put figures and the ends of their intervals side by side."""
-    ends = {
-        f"{of}_{end}": span[at] for of, span in figures["intervals"].items() for at, end in enumerate(("low", "high"))
-    }
-    return {"slice": name, **{of: value for of, value in figures.items() if of != "intervals"}, **ends}
+    ends = (
+        (f"{of}_{end}", at) for of, span in figures["intervals"].items() for end, at in zip(ENDS, span, strict=True)
+    )
+    return {"slice": name, **{of: figures[of] for of in figures if of != "intervals"}, **dict(ends)}
 
 
 def plots(said: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
