@@ -154,10 +154,6 @@ def _identity(journal: Path, params: TuneParams, first: TrainParams) -> str:
     return digest_of(journal.name, shape, optuna.__version__, boosting.VERSION)
 
 
-def _row(trial: Trial) -> dict[str, object]:
-    return trial.model_dump(exclude={"params", "curve"}) | trial.params.model_dump()
-
-
 @step
 def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tracker: Tracker = silent) -> Study:
     """Run the trials that `journal`, a folder named by the digest of rows and code, lacks; `first` is the first."""
@@ -180,4 +176,5 @@ def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tr
 def trial_table(study: Study) -> pl.DataFrame:
     """One row a trial, in their order."""
     columns = ["number", "state", "loss", *TrainParams.model_fields, "best_iteration", "rounds"]
-    return pl.DataFrame([_row(trial) for trial in study.trials]).select(columns)
+    rows = [trial.model_dump(exclude={"params", "curve"}) | trial.params.model_dump() for trial in study.trials]
+    return pl.DataFrame(rows).select(columns)
