@@ -37,7 +37,7 @@ def bundle(params: Params, settings: Settings) -> None:
     booster = read_booster(data / "model" / "model.json")
     with atomic_folder(data / "bundle") as folder:
         copy_models(data, folder)
-        model = write_onnx(booster, spec.names, folder / "model.onnx")
+        model = write_onnx(booster, folder / "model.onnx")
         cases = golden(problem, spec, data / "views", booster, params)
         rehearse(cases, model)
         write_json(folder / "golden.json", cases)

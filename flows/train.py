@@ -7,19 +7,21 @@ from tandem.params import Params, TrainParams
 from tandem.run import entry, operation
 from tandem.settings import Settings
 from tasks.splits import part, read_rows
-from tasks.train import fit_booster, fit_simple, importance, inputs_of, scored, write_models
+from tasks.train import fit_booster, fit_simple, importance, inputs_of, prepare, scored, write_models
 
 
 @operation
 def train(params: Params, settings: Settings) -> None:
     """Fit, score, write."""
-    data = settings.of(params.problem)
-    rows, spec = read_rows(data / "training_set")
-    best = TrainParams.model_validate(json.loads(made(data / "tune" / "best.json", "tune").read_text())["params"])
+    root = settings.of(params.problem)
+    rows, spec = read_rows(root / "training_set")
+    best = TrainParams.model_validate(json.loads(made(root / "tune" / "best.json", "tune").read_text())["params"])
     chosen = {"model": best, "defaults": params.train} | dict.fromkeys(spec.baselines, params.train)
-    boosters = {name: fit_booster(rows, inputs_of(name, spec), each, params.tune) for name, each in chosen.items()}
+    inputs = {name: inputs_of(name, spec) for name in chosen}
+    data = {names: prepare(rows, names) for names in set(inputs.values())}
+    boosters = {name: fit_booster(data[inputs[name]], each, params.tune) for name, each in chosen.items()}
     simple = fit_simple(rows, spec)
-    with atomic_folder(data / "model") as folder:
+    with atomic_folder(root / "model") as folder:
         write_models(boosters, simple, folder)
         write_json(folder / "importance.json", importance(boosters["model"], spec))
         scored(part(rows, "test"), spec, boosters, simple).write_parquet(folder / "scores.parquet")

@@ -7,7 +7,7 @@ from tandem.files import digest_of, sha256_of, write_json
 from tandem.params import Params
 from tandem.run import entry, operation
 from tandem.settings import Settings
-from tandem.tracking import SILENT, MlflowTracker, Tracker
+from tandem.tracking import tracked
 from tasks import tune as verbs
 from tasks.splits import read_rows, split_of
 
@@ -18,9 +18,9 @@ def tune(params: Params, settings: Settings) -> None:
     data = settings.of(params.problem)
     rows, spec = read_rows(data / "training_set")
     study = _digest(data / "training_set")
-    tracker = _tracker(settings, params.problem, study)
-    done = verbs.tune(split_of(rows, spec.names), params.tune, params.train, settings.cache / "tune" / study, tracker)
-    tracker.close()
+    split, journal = split_of(rows, spec.names), settings.cache / "tune" / study
+    with tracked(settings.tracking, experiment=params.problem, study=study) as tracker:
+        done = verbs.tune(split, params.tune, params.train, journal, tracker)
     write_json(data / "tune" / "trials.json", verbs.trial_table(done).to_dicts())
     write_json(data / "tune" / "best.json", done.best.model_dump(exclude={"curve"}))
 
@@ -30,12 +30,6 @@ def _digest(folder: Path) -> str:
     rows = [sha256_of(path) for path in sorted(folder.iterdir())]
     code = [sha256_of(Path(str(module.__file__))) for module in (verbs, boosting)]
     return digest_of(*rows, *code)
-
-
-def _tracker(settings: Settings, problem: str, study: str) -> Tracker:
-    if not settings.tracking:
-        return SILENT
-    return MlflowTracker(settings.tracking, experiment=problem, study=study)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from tandem.params import Frozen
 Scores = NDArray[np.float64]
 PRIOR = 20
 """Rows of the overall rate that are mixed into each key's own."""
+STEPS, CLOSE = 50, 1e-8
+"""Steps to the best weights at most, and a step so short that it is the last; seven do where both labels occur."""
 DIGITS = 6
 """More are not the same on all processors, whose `exp` differ in the last bit."""
 
@@ -33,8 +35,7 @@ class Rates(Frozen):
             .agg(pl.col("label").sum().alias("positives"), pl.len().alias("rows"))
             .sort("key")
         )
-        table = tuple((tuple(key), positives, count) for key, positives, count in counted.iter_rows())
-        return cls(columns=tuple(columns), positives=int(rows["label"].sum()), rows=rows.height, table=table)
+        return cls(columns=columns, positives=rows["label"].sum(), rows=rows.height, table=counted.rows())
 
     @staticmethod
     def _key(columns: Sequence[str]) -> pl.Expr:
@@ -46,6 +47,29 @@ class Rates(Frozen):
         rates = {key: (positives + PRIOR * overall) / (count + PRIOR) for key, positives, count in self.table}
         keys = rows.select(self._key(self.columns)).to_series()
         return np.array([rates.get(tuple(key), overall) for key in keys.to_list()], dtype=np.float64)
+
+
+def _best(inputs: Scores, labels: NDArray[np.bool_]) -> Scores:
+    """Return the weights, the intercept last, with the least log loss plus half their squares, by Newton's method."""
+    inputs = np.column_stack([inputs, np.ones(len(inputs))])
+    weights, drawn = np.zeros(inputs.shape[1]), np.ones(inputs.shape[1])
+    drawn[-1] = 0  # nothing draws the intercept to zero
+
+    def loss(weights: Scores) -> float:
+        margins = inputs @ weights
+        return float(np.logaddexp(0, margins).sum() - margins[labels].sum() + drawn @ weights**2 / 2)
+
+    reached = loss(weights)
+    for _ in range(STEPS):
+        said = 1 / (1 + np.exp(-(inputs @ weights)))
+        spread = inputs * np.sqrt(said * (1 - said))[:, None]
+        step = np.linalg.solve(spread.T @ spread + np.diag(drawn), inputs.T @ (said - labels) + drawn * weights)
+        while (ahead := loss(weights - step)) > reached:
+            step /= 2  # too far: from here the parabola tells little of what is there
+        weights, reached = weights - step, ahead
+        if np.abs(step).max() < CLOSE:
+            break
+    return weights
 
 
 class Logistic(Frozen):
@@ -60,23 +84,13 @@ class Logistic(Frozen):
     @classmethod
     def fit(cls, rows: pl.DataFrame, names: Sequence[str]) -> Self:
         """Fit with scikit-learn's default strength, and so near to the one best fit that no step on the way shows."""
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - 2 s
-
         raw = rows.select(names).to_numpy().astype(np.float64)
-        known = ~np.isnan(raw)
-        count = np.maximum(known.sum(axis=0), 1)
-        means = np.where(known, raw, 0).sum(axis=0) / count
-        spread = np.sqrt(np.where(known, (raw - means) ** 2, 0).sum(axis=0) / count)
+        count = np.maximum((~np.isnan(raw)).sum(axis=0), 1)
+        means = np.nansum(raw, axis=0) / count
+        spread = np.sqrt(np.nansum((raw - means) ** 2, axis=0) / count)
         scales = np.where(spread > 0, spread, 1)
-        model = LogisticRegression(solver="newton-cholesky", tol=1e-9, max_iter=50)
-        model.fit(cls._standard(raw, means, scales), rows["label"].to_numpy())
-        return cls(
-            names=tuple(names),
-            means=tuple(means.tolist()),
-            scales=tuple(scales.tolist()),
-            weights=tuple(model.coef_[0].round(DIGITS).tolist()),
-            intercept=round(float(model.intercept_[0]), DIGITS),
-        )
+        *weights, intercept = _best(cls._standard(raw, means, scales), rows["label"].to_numpy()).round(DIGITS).tolist()
+        return cls(names=names, means=means.tolist(), scales=scales.tolist(), weights=weights, intercept=intercept)
 
     @staticmethod
     def _standard(raw: Scores, means: Scores, scales: Scores) -> Scores:

@@ -1,23 +1,27 @@
 """XGBoost, which nothing else talks to: the same rows and params give the same booster, to the byte."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import xgboost as xgb
 from numpy.typing import NDArray
 
 from tandem.files import atomic
+from tandem.imports import without
 from tandem.params import TrainParams, TuneParams
 from tandem.processor import THREADS
+
+with without("pandas", "scipy.special", "sklearn"):  # 3 s, for frames and estimators that are not used here
+    import xgboost as xgb
 
 Floats = NDArray[np.float32]
 Booster = Any  # xgboost has no types of its own
 Watch = Callable[[int, float], bool]
 """Told how many rounds are done and the log loss after them; ends the fit by saying True."""
 
+VERSION: str = xgb.__version__
 BINS = 256
 FIXED = {
     "objective": "binary:logistic",
@@ -44,6 +48,7 @@ class Split:
 class Prepared:
     """A split sorted into bins, which any number of fits can share."""
 
+    names: tuple[str, ...]
     fit: Any
     stop: Any
 
@@ -58,24 +63,19 @@ class Fitted:
     @property
     def best_iteration(self) -> int:
         """The round, from 0, with the least loss; the first of equals."""
-        return self.losses.index(min(self.losses))
+        return _best(self.losses)
 
 
-class _Watched(xgb.callback.TrainingCallback):  # type: ignore[misc] # xgboost has no types
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def after_iteration(self, model: Booster, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002 - xgboost's
-        return self._watch(epoch + 1, evals_log["stop"]["logloss"][-1])
+def _best(losses: Sequence[float]) -> int:
+    return losses.index(min(losses))
 
 
 def prepare(split: Split) -> Prepared:
     """Sort both parts into the bins of the first."""
-    how = {"feature_names": list(split.names), "missing": np.nan, "max_bin": BINS, "nthread": THREADS}
+    how = {"missing": np.nan, "max_bin": BINS, "nthread": THREADS}
     with xgb.config_context(verbosity=0):
         fit = xgb.QuantileDMatrix(split.fit_x, label=split.fit_y, **how)
-        return Prepared(fit, xgb.QuantileDMatrix(split.stop_x, label=split.stop_y, ref=fit, **how))
+        return Prepared(split.names, fit, xgb.QuantileDMatrix(split.stop_x, label=split.stop_y, ref=fit, **how))
 
 
 def settings(params: TrainParams, seed: int) -> dict[str, object]:
@@ -92,20 +92,16 @@ def settings(params: TrainParams, seed: int) -> dict[str, object]:
 
 
 def fit(data: Prepared, params: TrainParams, study: TuneParams, watch: Watch | None = None) -> Fitted:
-    """Boost until the loss on the stop rows has not fallen for the study's patience."""
-    history: dict[str, dict[str, list[float]]] = {}
-    booster = xgb.train(
-        settings(params, study.seed),
-        data.fit,
-        num_boost_round=study.rounds,
-        evals=[(data.stop, "stop")],
-        evals_result=history,
-        early_stopping_rounds=study.patience,
-        verbose_eval=False,
-        callbacks=[_Watched(watch)] if watch else None,
-    )
-    losses = tuple(history["stop"]["logloss"])
-    return Fitted(booster[: losses.index(min(losses)) + 1], losses)
+    """Boost until the loss on the stop rows has not fallen for the study's patience, or the watch ends it."""
+    booster = xgb.Booster(settings(params, study.seed), [data.fit, data.stop])
+    losses: list[float] = []
+    while len(losses) < study.rounds:
+        booster.update(data.fit, len(losses))
+        losses.append(float(booster.eval(data.stop).rpartition(":")[2]))
+        if (watch and watch(len(losses), losses[-1])) or len(losses) - 1 - _best(losses) >= study.patience:
+            break
+    booster.feature_names = list(data.names)  # only now: with names every round compares them anew, for 3 ms
+    return Fitted(booster[: _best(losses) + 1], tuple(losses))
 
 
 def predict(booster: Booster, rows: Floats) -> Floats:

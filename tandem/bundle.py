@@ -5,7 +5,8 @@ The folder is an OCI artifact: `manifest.json` is an OCI image manifest, each ot
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -57,12 +58,13 @@ def seal(folder: Path, annotations: Mapping[str, str]) -> str:
     return sha256_of(write_text(folder / MANIFEST, canonical_json(manifest)))
 
 
+@dataclass(frozen=True)
 class Bundle:
     """A bundle that was checked: each file is the one its manifest names, and there is no other."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], digest: str) -> None:
-        """Keep what `open` has checked."""
-        self.folder, self.manifest, self.digest = folder, manifest, digest
+    folder: Path
+    manifest: dict[str, Any]
+    digest: str
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -120,16 +122,17 @@ class Bundle:
 
 def _check(folder: Path, named: Mapping[str, tuple[str, int]]) -> None:
     paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    found = {path.relative_to(folder).as_posix() for path in paths}
-    for name in sorted(found ^ {MANIFEST, *named}):
-        msg = f"{folder}: {name} is {'not in the manifest' if name in found else 'missing'}"
+    found = {path.relative_to(folder).as_posix(): path for path in paths}
+    _refuse(folder, named.keys() - found.keys(), "is missing")
+    _refuse(folder, found.keys() - named.keys() - {MANIFEST}, "is not in the manifest")
+    linked = {name for name, path in found.items() if path.is_symlink() or not path.is_file()}
+    _refuse(folder, linked, "is a link or the like: a bundle holds its files itself")
+    of = {name: (f"sha256:{sha256_of(found[name])}", found[name].stat().st_size) for name in named}
+    changed = {name for name in named if of[name] != named[name]}
+    _refuse(folder, changed, "is not the file that the manifest names: its size or digest differs")
+
+
+def _refuse(folder: Path, names: Collection[str], why: str) -> None:
+    if names:
+        msg = f"{folder / min(names)} {why}"
         raise BundleError(msg)
-    for path in paths:
-        if path.is_symlink() or not path.is_file():
-            msg = f"{path} is a link or the like: a bundle holds its files itself"
-            raise BundleError(msg)
-    for name, (digest, size) in named.items():
-        path = folder / name
-        if path.stat().st_size != size or f"sha256:{sha256_of(path)}" != digest:
-            msg = f"{path} is not the file that the manifest names: its size or digest differs"
-            raise BundleError(msg)

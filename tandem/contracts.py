@@ -4,17 +4,14 @@ A column is marked by its metadata: `KEY` says which entity or request a row is 
 the workspace unprotected.
 """
 
-import sys
 from typing import Any
 
 import polars as pl
 
-# dataframely does without SQLAlchemy where it is not there; here it is, takes 0.6 s, and nothing asks for it
-hidden = sys.modules.setdefault("sqlalchemy", None) is None  # type: ignore[arg-type]
-import dataframely as dy  # noqa: E402
+from tandem.imports import without
 
-if hidden:
-    del sys.modules["sqlalchemy"]
+with without("sqlalchemy"):  # 0.7 s, for databases that are not used here
+    import dataframely as dy
 
 Contract = type[dy.Schema]
 SchemaError = dy.exc.SchemaError

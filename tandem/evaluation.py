@@ -79,8 +79,8 @@ class Gate(Frozen):
     reason: str
 
 
-class Measured(Frozen):
-    """All that was measured on the held-out rows."""
+class Evaluation(Frozen):
+    """All that was measured on the held-out rows, and the gates' verdicts on it."""
 
     overall: Estimate
     months: dict[str, Figures]
@@ -90,9 +90,4 @@ class Measured(Frozen):
     fairness: tuple[Treatment, ...]
     calibration: tuple[Bin, ...]
     costs: Costs
-
-
-class Evaluation(Measured):
-    """What was measured, and the gates' verdicts on it."""
-
     gates: tuple[Gate, ...]

@@ -20,6 +20,7 @@ from tandem.problem import Problem
 from tandem.run import step
 
 REFERENCE = 5_000
+TENTHS = [n / 10 for n in range(1, 10)]
 
 
 @step
@@ -43,8 +44,8 @@ def reference(rows: pl.DataFrame, spec: FeatureSpec, seed: int) -> tuple[dict[st
     fitted = rows.filter(pl.col("split") == "fit")
     counts: dict[str, Any] = {}
     for name in spec.names:
-        column = fitted[name].fill_nan(None).drop_nulls()
-        edges = sorted({round(float(column.quantile(q / 10) or 0), 6) for q in range(1, 10)}) if len(column) else []
+        column = fitted[name].cast(pl.Float64).fill_nan(None).drop_nulls()
+        edges = sorted({round(edge or 0.0, 6) for edge in column.quantile(TENTHS)}) if len(column) else []
         places = np.searchsorted(np.array(edges), column.to_numpy(), side="right")
         counts[name] = {
             "edges": edges,

@@ -6,7 +6,7 @@ rows drawn one by one would give intervals far too narrow.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from operator import ge, le
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,20 @@ import polars as pl
 
 from tandem import metrics
 from tandem.errors import ParamsError
-from tandem.evaluation import Baseline, CostPoint, Costs, Estimate, Evaluation, Gate, Measured, SliceColumn, Treatment
+from tandem.evaluation import Baseline, CostPoint, Costs, Estimate, Evaluation, Gate, SliceColumn, Treatment
 from tandem.files import write_json
-from tandem.metrics import Figures, Flags, Floats, Indices
+from tandem.metrics import Flags, Floats, Indices, ratio
 from tandem.params import CostParams, EvaluateParams, GateParams, Params
 from tandem.run import step
 
 MODEL = "model"
+ENDS = ("low", "high")
 NO_VALUE = "(none)"
 GRID = np.arange(101) / 100
 AUC = metrics.NAMES.index("auc")
 SLICE_GATES = ("worst_slice_auc", "slice_ece")
 NOT_JUDGED = "not judged: every slice has too few rows, or one class only"
 
-Row = dict[str, Any]
 Holds = Callable[[float, float], bool]
 ASKED: dict[Holds, str] = {ge: "at least", le: "at most"}
 
@@ -42,54 +42,34 @@ class Rows:
     scores: Floats
     days: Indices
 
-    def where(self, chosen: Flags) -> "Rows":
-        """Keep some of the rows, in their order."""
-        return Rows(self.labels[chosen], self.scores[chosen], self.days[chosen])
+    def by(self, values: pl.Series) -> dict[str, "Rows"]:
+        """Split by the values of a slice column, in their order."""
+        named = values.fill_null(NO_VALUE)
+        chosen = {value: (named == value).to_numpy() for value in sorted(named.unique())}
+        return {value: Rows(self.labels[at], self.scores[at], self.days[at]) for value, at in chosen.items()}
+
+    def resampled(self, drawn: Floats, bins: int) -> Floats:
+        """Figures as they are, and of each draw of days."""
+        return metrics.resampled(metrics.rank(self.labels, self.scores, bins), self.days, drawn)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The figures of some rows as they are, and of each draw of days."""
-
-    ranked: metrics.Ranked
-    values: Floats
-    resamples: Floats
-
-    @classmethod
-    def of(cls, rows: Rows, drawn: Floats, bins: int) -> "Sample":
-        """Sort once, then weigh."""
-        ranked = metrics.rank(rows.labels, rows.scores, bins)
-        return cls(ranked, metrics.unweighted(ranked), metrics.resampled(ranked, rows.days, drawn))
-
-    def estimate(self) -> Estimate:
-        """Figures with their intervals."""
-        figures = metrics.as_figures(self.ranked, self.values)
-        return Estimate(**asdict(figures), intervals=metrics.intervals(self.values, self.resamples))
-
-    def against(self, ours: "Sample") -> Baseline:
-        """Figures with their intervals, and how far ours are above."""
-        margin = float(ours.values[AUC] - self.values[AUC])
-        paired = ours.resamples[:, AUC] - self.resamples[:, AUC]
-        span = metrics.interval(margin, paired, lowest=-1.0)
-        return Baseline(**vars(self.estimate()), margin=metrics.rounded(margin), margin_interval=span)
+def estimate(labels: Flags, lines: Floats) -> Estimate:
+    """Figures with their intervals."""
+    return Estimate(**asdict(metrics.named(labels, lines[0])), intervals=metrics.intervals(lines))
 
 
-def ratio(part: float, whole: float) -> float:
-    """Part of a whole; no number where there is no whole."""
-    return part / whole if whole else float("nan")
-
-
-def members(rows: Rows, values: pl.Series) -> dict[str, Rows]:
-    """Rows of each value of a slice column, by value."""
-    named = values.fill_null(NO_VALUE)
-    return {value: rows.where((named == value).to_numpy()) for value in sorted(named.unique())}
+def baseline(labels: Flags, lines: Floats, ours: Floats) -> Baseline:
+    """Figures with their intervals, and how far ours are above, draw by draw."""
+    margin, *paired = ours[:, AUC] - lines[:, AUC]
+    span = metrics.interval(margin, paired, lowest=-1.0)
+    return Baseline(**vars(estimate(labels, lines)), margin=metrics.rounded(margin), margin_interval=span)
 
 
 def slice_column(parts: Mapping[str, Rows], drawn: Floats, params: EvaluateParams) -> SliceColumn:
     """Judge each value that has enough rows."""
     judged = {value: part for value, part in parts.items() if len(part.labels) >= params.smallest_slice}
     return SliceColumn(
-        judged={value: Sample.of(part, drawn, params.bins).estimate() for value, part in judged.items()},
+        judged={value: estimate(part.labels, part.resampled(drawn, params.bins)) for value, part in judged.items()},
         not_judged=len(parts) - len(judged),
         rows_not_judged=sum(len(part.labels) for value, part in parts.items() if value not in judged),
     )
@@ -97,15 +77,15 @@ def slice_column(parts: Mapping[str, Rows], drawn: Floats, params: EvaluateParam
 
 def treatment(column: str, value: str, rows: Rows, threshold: float) -> Treatment:
     """Rates of acting in one slice."""
-    acted = rows.scores >= threshold
-    positives, total = int(rows.labels.sum()), len(rows.labels)
+    acted, positives, total = rows.scores >= threshold, int(rows.labels.sum()), len(rows.labels)
+    true, false = int(acted[rows.labels].sum()), int(acted[~rows.labels].sum())
     return Treatment(
         column=column,
         value=value,
         rows=total,
-        share_acted=ratio(int(acted.sum()), total),
-        true_positive_rate=ratio(int(acted[rows.labels].sum()), positives),
-        false_positive_rate=ratio(int(acted[~rows.labels].sum()), total - positives),
+        share_acted=ratio(true + false, total),
+        true_positive_rate=ratio(true, positives),
+        false_positive_rate=ratio(false, total - positives),
     )
 
 
@@ -133,29 +113,6 @@ def cost(rows: Rows, days: int, costs: CostParams) -> Costs:
     )
 
 
-def measure(scores: pl.DataFrame, baselines: Sequence[str], slices: Sequence[str], params: Params) -> Measured:
-    """Take every figure."""
-    settings, moments = params.evaluate, scores["moment"].to_numpy()
-    days, count = metrics.days_of(moments)
-    drawn = metrics.draw(count, settings.resamples, settings.seed)
-    rows = Rows(scores["label"].to_numpy(), scores[MODEL].to_numpy(), days)
-    others = {name: replace(rows, scores=scores[name].to_numpy()) for name in baselines}
-    ours = Sample.of(rows, drawn, settings.bins)
-    parts = {name: members(rows, scores[name]) for name in slices}
-    columns = {name: slice_column(part, drawn, settings) for name, part in parts.items()}
-    judged = [(name, value) for name, column in columns.items() for value in column.judged]
-    return Measured(
-        overall=ours.estimate(),
-        months=metrics.by_month(moments, rows.labels, rows.scores, settings.bins),
-        baselines={name: Sample.of(other, drawn, settings.bins).against(ours) for name, other in others.items()},
-        smallest_slice=settings.smallest_slice,
-        slices=columns,
-        fairness=tuple(treatment(name, value, parts[name][value], params.costs.threshold) for name, value in judged),
-        calibration=tuple(metrics.calibration(rows.labels, rows.scores, settings.bins)),
-        costs=cost(rows, count, params.costs),
-    )
-
-
 def verdict(name: str, figure: float | None, bound: float, holds: Holds, of: str = "") -> Gate:
     """Hold one figure against its bound; what is not defined cannot pass."""
     passed = figure is not None and holds(figure, bound)
@@ -173,20 +130,19 @@ def extreme(name: str, figures: Mapping[str, float | None], bound: float, holds:
     return verdict(name, figure, bound, holds, f"{of}: ")
 
 
-def judge(measured: Measured, gates: GateParams) -> tuple[Gate, ...]:
+def judge(
+    overall: Estimate, baselines: Mapping[str, Baseline], slices: Mapping[str, SliceColumn], gates: GateParams
+) -> tuple[Gate, ...]:
     """Give each gate's verdict and its reason."""
-    overall = measured.overall
-    slices = {f"{n}={v}": each for n, column in measured.slices.items() for v, each in column.judged.items()}
+    judged = {f"{name}={value}": each for name, column in slices.items() for value, each in column.judged.items()}
+    margins = sorted(gates.margins.items())
     return (
         verdict("rows", overall.rows, gates.rows, ge),
         verdict("auc", overall.auc, gates.auc, ge),
-        *(
-            verdict(f"margin_over_{name}", measured.baselines[name].margin, bound, ge)
-            for name, bound in sorted(gates.margins.items())
-        ),
-        extreme("worst_slice_auc", {of: each.auc for of, each in slices.items()}, gates.worst_slice_auc, ge),
+        *(verdict(f"margin_over_{name}", baselines[name].margin, bound, ge) for name, bound in margins),
+        extreme("worst_slice_auc", {of: each.auc for of, each in judged.items()}, gates.worst_slice_auc, ge),
         verdict("ece", overall.ece, gates.ece, le),
-        extreme("slice_ece", {of: each.ece for of, each in slices.items()}, gates.slice_ece, le),
+        extreme("slice_ece", {of: each.ece for of, each in judged.items()}, gates.slice_ece, le),
     )
 
 
@@ -201,46 +157,65 @@ def evaluate(scores: pl.DataFrame, baselines: Sequence[str], slices: Sequence[st
     if unknown := sorted(set(params.gates.margins) - set(baselines)):
         msg = f"gates.margins: no baseline is called {', '.join(unknown)}; there are {', '.join(baselines)}"
         raise ParamsError(msg)
-    measured = measure(scores, baselines, slices, params)
-    return Evaluation(**dict(measured), gates=judge(measured, params.gates))
+    settings, labels, moments = params.evaluate, scores["label"].to_numpy(), scores["moment"].to_numpy()
+    days, count = metrics.days_of(moments)
+    drawn = metrics.draw(count, settings.resamples, settings.seed)
+    models = {name: Rows(labels, scores[name].to_numpy(), days) for name in (MODEL, *baselines)}
+    lines = {name: rows.resampled(drawn, settings.bins) for name, rows in models.items()}
+    rows, ours = models[MODEL], lines.pop(MODEL)
+    overall = estimate(labels, ours)
+    others = {name: baseline(labels, each, ours) for name, each in lines.items()}
+    parts = {name: rows.by(scores[name]) for name in slices}
+    columns = {name: slice_column(each, drawn, settings) for name, each in parts.items()}
+    judged = [(name, value) for name, column in columns.items() for value in column.judged]
+    return Evaluation(
+        overall=overall,
+        months=metrics.by_month(moments, labels, rows.scores, settings.bins),
+        baselines=others,
+        smallest_slice=settings.smallest_slice,
+        slices=columns,
+        fairness=tuple(treatment(name, value, parts[name][value], params.costs.threshold) for name, value in judged),
+        calibration=tuple(metrics.calibration(labels, rows.scores, settings.bins)),
+        costs=cost(rows, count, params.costs),
+        gates=judge(overall, others, columns, params.gates),
+    )
 
 
-def headline(evaluation: Evaluation) -> dict[str, float | None]:
+def headline(said: Mapping[str, Any]) -> dict[str, float | None]:
     """Return the few figures that are compared between commits."""
     return {
-        **{figure.name: getattr(evaluation.overall, figure.name) for figure in fields(Figures)},
-        **{f"margin_over_{name}": baseline.margin for name, baseline in evaluation.baselines.items()},
-        **{gate.name: gate.figure for gate in evaluation.gates if gate.name in SLICE_GATES},
-        "value_a_day": evaluation.costs.value_a_day,
-        "gates_failed": sum(gate.verdict == "fail" for gate in evaluation.gates),
+        **{name: said["overall"][name] for name in ("rows", "positives", *metrics.NAMES)},
+        **{f"margin_over_{name}": each["margin"] for name, each in said["baselines"].items()},
+        **{gate["name"]: gate["figure"] for gate in said["gates"] if gate["name"] in SLICE_GATES},
+        "value_a_day": said["costs"]["value_a_day"],
+        "gates_failed": sum(gate["verdict"] == "fail" for gate in said["gates"]),
     }
 
 
-def flat(estimate: Estimate) -> Row:
+def slice_row(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Put figures and the ends of their intervals side by side."""
-    row = asdict(estimate)
-    spans = row.pop("intervals").items()
-    return row | {f"{name}_{end}": at for name, span in spans for end, at in zip(("low", "high"), span, strict=True)}
+    ends = (
+        (f"{of}_{end}", at) for of, span in figures["intervals"].items() for end, at in zip(ENDS, span, strict=True)
+    )
+    return {"slice": name, **{of: figures[of] for of in figures if of != "intervals"}, **dict(ends)}
 
 
-def plots(evaluation: Evaluation) -> dict[str, list[Row]]:
+def plots(said: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of each plot, by its name."""
+    judged = {f"{n}={v}": each for n, column in said["slices"].items() for v, each in column["judged"].items()}
     return {
-        "calibration": [asdict(each) for each in evaluation.calibration],
-        "months": [{"month": month, **asdict(figures)} for month, figures in evaluation.months.items()],
-        "slices": [
-            {"slice": f"{name}={value}", **flat(estimate)}
-            for name, column in evaluation.slices.items()
-            for value, estimate in column.judged.items()
-        ],
-        "costs": [point.model_dump() for point in evaluation.costs.curve],
+        "calibration": said["calibration"],
+        "months": [{"month": month, **figures} for month, figures in said["months"].items()],
+        "slices": [slice_row(name, figures) for name, figures in judged.items()],
+        "costs": said["costs"]["curve"],
     }
 
 
 @step
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """Write evaluation.json, the flat metrics.json, and plots/*.json, each the rows of one plot."""
-    write_json(folder / "evaluation.json", evaluation.model_dump(mode="json"))
-    write_json(folder / "metrics.json", headline(evaluation))
-    for name, rows in plots(evaluation).items():
+    said = evaluation.model_dump(mode="json")
+    write_json(folder / "evaluation.json", said)
+    write_json(folder / "metrics.json", headline(said))
+    for name, rows in plots(said).items():
         write_json(folder / "plots" / f"{name}.json", rows)

@@ -9,7 +9,7 @@ import polars as pl
 
 from tandem import boosting
 from tandem.baselines import Logistic, Rates, Scores
-from tandem.boosting import Booster
+from tandem.boosting import Booster, Prepared
 from tandem.features import SLICE, FeatureSpec
 from tandem.files import write_json
 from tandem.params import TrainParams, TuneParams
@@ -20,11 +20,16 @@ log = logging.getLogger(__name__)
 
 
 @step
-def fit_booster(rows: pl.DataFrame, names: tuple[str, ...], chosen: TrainParams, params: TuneParams) -> Booster:
+def prepare(rows: pl.DataFrame, names: tuple[str, ...]) -> Prepared:
+    """Make what models with the same inputs share."""
+    return boosting.prepare(split_of(rows, names))
+
+
+@step
+def fit_booster(data: Prepared, chosen: TrainParams, params: TuneParams) -> Booster:
     """Fit on the first part of the rows, stopped by the second."""
-    data = boosting.prepare(split_of(rows, names))
     booster = boosting.fit(data, chosen, params).booster
-    log.info("a model of %d inputs: %d trees", len(names), booster.num_boosted_rounds())
+    log.info("a model of %d inputs: %d trees", len(data.names), booster.num_boosted_rounds())
     return booster
 
 

@@ -6,24 +6,28 @@ takes away is made again with the same bits.
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 import polars as pl
-import xgboost
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from tandem import boosting
 from tandem.boosting import Prepared, Split
-from tandem.files import canonical_json, digest_of, write_json
-from tandem.params import Frozen, Range, TrainParams, TuneParams
+from tandem.files import canonical_json, digest_of, write_text
+from tandem.imports import without
+from tandem.params import Range, TrainParams, TuneParams
 from tandem.run import step
-from tandem.tracking import SILENT, Tracker, Trial
+from tandem.tracking import Started, Step, Tracker, Trial, silent
+
+with without("redis"):  # 1 s, for a storage that is not used here
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 LOGARITHMIC = {"learning_rate", "min_child_weight", "l2"}
 WARM_UP = 3
 """Steps before which no trial is pruned. A step is 1 of rounds x learning rate: slow learners are judged as fairly."""
+CHECK = 64
+"""Characters of a digest."""
 
 _LOG = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -76,79 +80,63 @@ def _ask(params: TuneParams, first: TrainParams, done: list[Trial]) -> optuna.Tr
     return study.ask(space)
 
 
-@dataclass
-class _Watch:
-    """Takes the loss at each step, shows it, and ends a fit that falls behind the others' median."""
-
-    asked: optuna.Trial
-    learning_rate: float
-    tracker: Tracker
-    curve: list[float] = field(default_factory=list)
-    pruned: bool = False
-
-    def __call__(self, rounds: int, loss: float) -> bool:
-        if int(rounds * self.learning_rate) > len(self.curve):
-            self.curve.append(loss)
-            self.tracker.round_finished(self.asked.number, rounds, loss)
-            self.asked.report(loss, len(self.curve))
-            self.pruned = self.asked.should_prune()
-        return self.pruned
-
-
 def _run(asked: optuna.Trial, data: Prepared, params: TuneParams, tracker: Tracker) -> Trial:
     chosen = TrainParams.model_validate(asked.params)
-    tracker.trial_started(asked.number, chosen)
-    watch = _Watch(asked, chosen.learning_rate, tracker)
+    tracker(Started(number=asked.number, params=chosen))
+    curve: list[float] = []
+
+    def watch(rounds: int, loss: float) -> bool:
+        """Take and show the loss at each step, and end a fit that falls behind the others' median."""
+        if int(rounds * chosen.learning_rate) == len(curve):
+            return False
+        curve.append(loss)
+        tracker(Step(number=asked.number, rounds=rounds, loss=loss))
+        asked.report(loss, len(curve))
+        return asked.should_prune()
+
     fitted = boosting.fit(data, chosen, params, watch)
     return Trial(
         number=asked.number,
-        state="pruned" if watch.pruned else "complete",
+        state="pruned" if asked.should_prune() else "complete",
         params=chosen,
         loss=min(fitted.losses),
         best_iteration=fitted.best_iteration,
         rounds=len(fitted.losses),
-        curve=tuple(watch.curve),
+        curve=tuple(curve),
     )
-
-
-class _Record(Frozen):
-    trial: Trial
-    check: str
 
 
 @dataclass(frozen=True)
 class _Journal:
-    """The finished trials of one study, a file each; a file that another study left counts as damaged."""
+    """The finished trials of one study, a file each, which ends with a digest of what is in it and where it belongs."""
 
     folder: Path
     study: str
 
-    def _check(self, trial: Trial) -> str:
-        return digest_of(self.study, canonical_json(trial.model_dump()))
-
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.json"
 
+    def _check(self, number: int, text: str) -> str:
+        return digest_of(self.study, str(number), text)
+
     def write(self, trial: Trial) -> None:
         """Keep a trial, whole or not at all."""
-        write_json(self._path(trial.number), _Record(trial=trial, check=self._check(trial)).model_dump())
+        text = canonical_json(trial.model_dump())
+        write_text(self._path(trial.number), text + self._check(trial.number, text))
 
     def _read(self, number: int) -> Trial | None:
         path = self._path(number)
-        try:
-            record = _Record.model_validate(json.loads(path.read_bytes()))
-            sound = record.trial.number == number and record.check == self._check(record.trial)
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValueError):
-            sound = False
-        if not sound:
-            _LOG.warning("a trial's file is damaged: it is run again", extra={"path": str(path)})
-            return None
-        return record.trial
+        said = path.read_text(errors="replace")
+        text, check = said[:-CHECK], said[-CHECK:]
+        if check == self._check(number, text):
+            return Trial.model_validate(json.loads(text))
+        _LOG.warning("a trial's file is damaged: it is run again", extra={"path": str(path)})
+        return None
 
     def trials(self, most: int) -> list[Trial]:
-        """Read the trials up to the first that is absent."""
+        """Read the trials up to the first that is absent, damaged or another study's."""
         found: list[Trial] = []
         while len(found) < most and (trial := self._read(len(found))):
             found.append(trial)
@@ -163,26 +151,22 @@ class _Journal:
 def _identity(journal: Path, params: TuneParams, first: TrainParams) -> str:
     """Digest of all that trials depend on; not of how many there are, so that a longer study goes on from these."""
     shape = canonical_json([params.model_dump(exclude={"trials"}), first.model_dump()])
-    return digest_of(journal.name, shape, optuna.__version__, xgboost.__version__)
-
-
-def _row(trial: Trial) -> dict[str, object]:
-    return trial.model_dump(exclude={"params", "curve"}) | trial.params.model_dump()
+    return digest_of(journal.name, shape, optuna.__version__, boosting.VERSION)
 
 
 @step
-def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tracker: Tracker = SILENT) -> Study:
+def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tracker: Tracker = silent) -> Study:
     """Run the trials that `journal`, a folder named by the digest of rows and code, lacks; `first` is the first."""
     records = _Journal(journal, _identity(journal, params, first))
     done = records.trials(params.trials)
     for trial in done:
-        tracker.trial_finished(trial)
+        tracker(trial)
     data = boosting.prepare(split) if len(done) < params.trials else None
     while data and len(done) < params.trials:
         trial = _run(_ask(params, first, done), data, params, tracker)
         records.write(trial)
         done.append(trial)
-        tracker.trial_finished(trial)
+        tracker(trial)
         _LOG.info("trial %d of %d: %s, log loss %.6f", len(done), params.trials, trial.state, trial.loss)
     records.sweep()
     return Study(tuple(done))
@@ -192,4 +176,5 @@ def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tr
 def trial_table(study: Study) -> pl.DataFrame:
     """One row a trial, in their order."""
     columns = ["number", "state", "loss", *TrainParams.model_fields, "best_iteration", "rounds"]
-    return pl.DataFrame([_row(trial) for trial in study.trials]).select(columns)
+    rows = [trial.model_dump(exclude={"params", "curve"}) | trial.params.model_dump() for trial in study.trials]
+    return pl.DataFrame(rows).select(columns)

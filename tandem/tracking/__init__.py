@@ -10,9 +10,10 @@ import os
 import select
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Thread
-from typing import Literal, Protocol
+from typing import Literal
 
 from tandem.params import Frozen, TrainParams
 
@@ -27,8 +28,23 @@ QUIET = {
 _LOG = logging.getLogger(__name__)
 
 
+class Started(Frozen):
+    """A trial begins."""
+
+    number: int
+    params: TrainParams
+
+
+class Step(Frozen):
+    """The loss of a running trial after some rounds."""
+
+    number: int
+    rounds: int
+    loss: float
+
+
 class Trial(Frozen):
-    """One finished trial; `curve` is its loss at each step of rounds x learning rate."""
+    """One finished trial, maybe an earlier run's; `curve` is its loss at each step of rounds x learning rate."""
 
     number: int
     state: Literal["complete", "pruned"]
@@ -39,39 +55,12 @@ class Trial(Frozen):
     curve: tuple[float, ...]
 
 
-class Tracker(Protocol):
-    """What a study tells while it runs; no method raises or waits."""
-
-    def trial_started(self, number: int, params: TrainParams) -> None:
-        """Show a trial's params."""
-
-    def round_finished(self, number: int, rounds: int, loss: float) -> None:
-        """Show the loss of a running trial after some rounds."""
-
-    def trial_finished(self, trial: Trial) -> None:
-        """Show a trial's end, also of one that an earlier run finished."""
-
-    def close(self) -> None:
-        """Say that nothing more comes."""
+Tracker = Callable[[Started | Step | Trial], object]
+"""Is told what happens while a study runs; neither raises nor waits."""
 
 
-class NoTracker:
-    """Shows nothing."""
-
-    def trial_started(self, number: int, params: TrainParams) -> None:
-        """Do nothing."""
-
-    def round_finished(self, number: int, rounds: int, loss: float) -> None:
-        """Do nothing."""
-
-    def trial_finished(self, trial: Trial) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-SILENT: Tracker = NoTracker()
+def silent(_: Started | Step | Trial) -> None:
+    """Show nothing."""
 
 
 class MlflowTracker:
@@ -79,49 +68,52 @@ class MlflowTracker:
 
     def __init__(self, uri: str, *, experiment: str, study: str) -> None:
         """Start the child, which opens MLflow while the study already runs."""
-        reading, writing = os.pipe()
-        os.set_blocking(writing, False)
-        self._pipe = os.fdopen(writing, "wb", buffering=0)
-        self.reaper = Thread(target=_reap, args=(_start(reading),), daemon=True)
+        child = _start()
+        self._pipe = child.stdin if child else None
+        self.reaper = Thread(target=_reap, args=(child,), daemon=True)
         self.reaper.start()
         self._tell("open", uri=uri, experiment=experiment, study=study)
 
-    def trial_started(self, number: int, params: TrainParams) -> None:
-        """Open the trial's run."""
-        self._tell("trial_started", number=number, params=params.model_dump())
-
-    def round_finished(self, number: int, rounds: int, loss: float) -> None:
-        """Add a point to the trial's curve."""
-        self._tell("round_finished", number=number, rounds=rounds, loss=loss)
-
-    def trial_finished(self, trial: Trial) -> None:
-        """End the trial's run, or leave it as an earlier study ended it."""
-        self._tell("trial_finished", **trial.model_dump(exclude={"curve", "loss"}), best_loss=trial.loss)
+    def __call__(self, event: Started | Step | Trial) -> None:
+        """Show one thing that happened."""
+        self._tell(type(event).__name__.lower(), **event.model_dump(exclude={"curve"}))
 
     def close(self) -> None:
         """End the parent run and let the child finish by itself."""
         self._tell("close")
-        self._pipe.close()
+        if self._pipe:
+            self._pipe.close()
 
     def _tell(self, event: str, **said: object) -> None:
         line = json.dumps([event, said]).encode() + b"\n"
-        if not self._pipe.closed and len(line) <= select.PIPE_BUF:  # a longer one could be torn
+        if self._pipe and not self._pipe.closed and len(line) <= select.PIPE_BUF:  # a longer one could be torn
             with suppress(OSError):  # where the child has ended; a full pipe takes nothing and says nothing
                 self._pipe.write(line)
 
 
-def _start(reading: int) -> subprocess.Popen[bytes] | None:
+@contextmanager
+def tracked(uri: str, *, experiment: str, study: str) -> Iterator[Tracker]:
+    """Give a tracker that leads to the URI, or nowhere without one; a study that fails is not shown as finished."""
+    tracker = MlflowTracker(uri, experiment=experiment, study=study) if uri else None
+    yield tracker or silent
+    if tracker:
+        tracker.close()
+
+
+def _start() -> subprocess.Popen[bytes] | None:
     """Start the child apart from the study's terminal, so that Ctrl-C leaves it time to finish."""
     command, mute = [sys.executable, "-m", "tandem.tracking"], subprocess.DEVNULL
+    environment = os.environ | QUIET
     try:
-        return subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=reading, stdout=mute, stderr=mute, env=os.environ | QUIET, start_new_session=True
+        child = subprocess.Popen(  # noqa: S603 - our own module
+            command, 0, stdin=subprocess.PIPE, stdout=mute, stderr=mute, env=environment, start_new_session=True
         )
     except OSError as exc:
         _LOG.warning("tracking cannot be started; the study goes on without", extra={"reason": str(exc)})
         return None
-    finally:
-        os.close(reading)
+    if child.stdin:
+        os.set_blocking(child.stdin.fileno(), False)
+    return child
 
 
 def _reap(child: subprocess.Popen[bytes] | None) -> None:

@@ -43,7 +43,7 @@ class _Runs:
     def _create(self, name: str, **tags: str) -> str:
         return str(self.client.create_run(self.experiment, tags=self.tags | tags, run_name=name).info.run_id)
 
-    def trial_started(self, number: int, params: dict[str, float]) -> None:
+    def started(self, number: int, params: dict[str, float]) -> None:
         if number in self.finished:
             return
         if number not in self.trials:
@@ -52,16 +52,16 @@ class _Runs:
         for name, value in params.items():
             self.client.log_param(self.trials[number], name, value)
 
-    def round_finished(self, number: int, rounds: int, loss: float) -> None:
+    def step(self, number: int, rounds: int, loss: float) -> None:
         if number in self.trials and number not in self.finished:
             self.client.log_metric(self.trials[number], "loss", loss, step=rounds)
 
-    def trial_finished(self, number: int, state: str, params: dict[str, float], **figures: float) -> None:
-        self.best = min(self.best, figures["best_loss"]) if state == "complete" else self.best
+    def trial(self, number: int, state: str, params: dict[str, float], loss: float, **figures: float) -> None:
+        self.best = min(self.best, loss) if state == "complete" else self.best
         if number in self.finished:
             return
-        self.trial_started(number, params)
-        for name, value in figures.items():
+        self.started(number, params)
+        for name, value in {"best_loss": loss, **figures}.items():
             self.client.log_metric(self.trials[number], name, value)
         self.client.log_metric(self.parent, "best_loss", self.best, step=number)
         self.client.set_tag(self.trials[number], STATE_TAG, state)

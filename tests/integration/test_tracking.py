@@ -14,7 +14,17 @@ import pytest
 
 from tandem.boosting import Split
 from tandem.params import TrainParams, TuneParams
-from tandem.tracking import SILENT, STATE_TAG, STUDY_TAG, TRIAL_TAG, MlflowTracker, Trial
+from tandem.tracking import (
+    STATE_TAG,
+    STUDY_TAG,
+    TRIAL_TAG,
+    MlflowTracker,
+    Started,
+    Step,
+    Tracker,
+    Trial,
+    silent,
+)
 from tasks.tune import tune
 
 SHAPE = TrainParams(depth=2, learning_rate=0.3, min_child_weight=5.0, subsample=0.8, colsample=0.5, l2=1.0)
@@ -28,10 +38,10 @@ def trial(number: int, state: str = "complete", loss: float = 0.5) -> Trial:
 
 
 def show(tracker: MlflowTracker, told: Trial) -> None:
-    tracker.trial_started(told.number, told.params)
+    tracker(Started(number=told.number, params=told.params))
     for rounds, loss in enumerate(LOSSES, start=1):
-        tracker.round_finished(told.number, rounds, loss)
-    tracker.trial_finished(told)
+        tracker(Step(number=told.number, rounds=rounds, loss=loss))
+    tracker(told)
 
 
 def end(tracker: MlflowTracker) -> None:
@@ -69,7 +79,7 @@ def test_a_study_can_be_watched_and_goes_on_in_the_same_runs(
 ) -> None:
     tracker = MlflowTracker(uri, experiment="flights", study="digest")
     show(tracker, trial(0))
-    tracker.trial_started(1, SHAPE)
+    tracker(Started(number=1, params=SHAPE))
     end(tracker)
     first = runs()
     assert {number: run.info.status for number, run in first.items()} == {
@@ -81,7 +91,7 @@ def test_a_study_can_be_watched_and_goes_on_in_the_same_runs(
     assert first["0"].info.artifact_uri.startswith((tmp_path / "mlflow" / "artifacts").as_uri())
 
     tracker = MlflowTracker(uri, experiment="flights", study="digest")
-    tracker.trial_finished(trial(0))
+    tracker(trial(0))
     show(tracker, trial(1, "pruned", loss=0.4))
     show(tracker, trial(2, loss=0.3))
     end(tracker)
@@ -99,10 +109,10 @@ ORPHAN = """
 import os, signal, sys
 import psutil
 from tandem.params import TrainParams
-from tandem.tracking import MlflowTracker
+from tandem.tracking import MlflowTracker, Started
 tracker = MlflowTracker(sys.argv[1], experiment="flights", study="digest")
 values = dict(depth=2, learning_rate=0.3, min_child_weight=5.0, subsample=0.8, colsample=0.5, l2=1.0)
-tracker.trial_started(0, TrainParams(**values))
+tracker(Started(number=0, params=TrainParams(**values)))
 print(psutil.Process().children()[0].pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -119,7 +129,7 @@ def test_the_child_of_a_killed_study_ends_by_itself(uri: str, runs: Callable[[],
     assert {number: run.info.status for number, run in runs().items()} == {None: "KILLED", "0": "KILLED"}
 
 
-def study(journal: Path, tracker: Any = SILENT) -> str:  # noqa: ANN401
+def study(journal: Path, tracker: Tracker = silent) -> str:
     random = np.random.default_rng(3)
     x = random.normal(size=(600, 3)).astype(np.float32)
     y = (x[:, 0] + random.normal(size=600) > 0).astype(np.float32)
@@ -151,7 +161,7 @@ def test_a_missing_package_changes_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert study(tmp_path / "a" / "digest", tracker) == study(tmp_path / "b" / "digest")
     end(tracker)
     tracker.close()
-    tracker.trial_finished(trial(0))
+    tracker(trial(0))
 
 
 def test_a_child_that_cannot_be_started_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ LONGEST = 120
 STAGE = f"""
 import sys
 from pathlib import Path
-sys.modules["sklearn"] = None  # xgboost does without; it is 2 s of each start
 import flows  # what a stage imports first: pins the processor
 import numpy as np
 from tandem.boosting import Split

@@ -61,7 +61,8 @@ def test_figures_are_those_of_sklearn(case: Case) -> None:
 def test_a_weight_is_a_repeated_row(case: Case) -> None:
     labels, scores, often = case
     assume(often.sum() > 0)
-    weighted = metrics.weighted(metrics.rank(labels, scores), often[None, :])[0]
+    ranked = metrics.rank(labels, scores)
+    weighted = metrics.weighted(ranked, often[ranked.order])
     times = often.astype(int)
     repeated = metrics.unweighted(metrics.rank(labels.repeat(times), scores.repeat(times)))
     np.testing.assert_allclose(weighted, repeated, rtol=0, atol=1e-9)
@@ -108,7 +109,8 @@ def test_resamples_are_the_figures_of_the_drawn_rows(case: Case, units: int, res
     labels, scores, _ = case
     unit = np.arange(len(labels)) % units
     drawn = metrics.draw(units, resamples, seed=3)
-    got = metrics.resampled(metrics.rank(labels, scores), unit, drawn)
+    plain, *got = metrics.resampled(metrics.rank(labels, scores), unit, drawn)
+    assert plain.tolist() == pytest.approx(list(computed(labels, scores).values()), nan_ok=True)
     for line, often in zip(got, drawn[:, unit].astype(int), strict=True):
         again = metrics.unweighted(metrics.rank(labels.repeat(often), scores.repeat(often)))
         np.testing.assert_allclose(line, again, rtol=0, atol=1e-9)

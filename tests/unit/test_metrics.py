@@ -100,16 +100,8 @@ def test_the_stream_of_draws_is_the_same_on_every_machine() -> None:
 def test_one_day_tells_nothing_of_other_days(units: int) -> None:
     drawn = metrics.draw(units, 50, seed=1)
     ranked = metrics.rank(LABELS, SCORES)
-    spans = metrics.intervals(metrics.unweighted(ranked), metrics.resampled(ranked, np.zeros(4, dtype=int), drawn))
+    spans = metrics.intervals(metrics.resampled(ranked, np.zeros(4, dtype=int), drawn))
     assert set(spans.values()) == {(None, None)}
-
-
-def test_blocks_do_not_change_what_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels, scores, day = made(np.random.default_rng(0), days=9, rows=50)
-    ranked, drawn = metrics.rank(labels, scores), metrics.draw(9, 23, seed=1)
-    whole = metrics.resampled(ranked, day, drawn)
-    monkeypatch.setattr(metrics, "CACHED", 1000)
-    np.testing.assert_allclose(metrics.resampled(ranked, day, drawn), whole, rtol=0, atol=1e-12)
 
 
 def test_an_interval_lies_around_its_figure_and_within_what_is_possible() -> None:
@@ -135,7 +127,7 @@ def test_most_intervals_hold_the_truth_even_when_days_differ(wobble: float) -> N
         labels, scores, day = made(rng, days=30, rows=50, wobble=wobble)
         ranked = metrics.rank(labels, scores)
         resamples = metrics.resampled(ranked, day, metrics.draw(30, 200, seed))
-        spans = list(metrics.intervals(metrics.unweighted(ranked), resamples).values())
+        spans = list(metrics.intervals(resamples).values())
         held += [(low or 0) <= value <= (high or 0) for value, (low, high) in zip(truth, spans, strict=False)]
     assert held.min() >= 85
     assert held.mean() <= 99

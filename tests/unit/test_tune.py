@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tandem import boosting
 from tandem.boosting import Prepared, Split
 from tandem.params import TrainParams, TuneParams
-from tandem.tracking import Trial
+from tandem.tracking import Started, Step, Trial
 from tasks.tune import Study, trial_table, tune
 
 FIRST = TrainParams(depth=2, learning_rate=0.3, min_child_weight=5.0, subsample=0.8, colsample=0.5, l2=1.0)
@@ -41,18 +41,14 @@ class Heard:
         self.rounds: list[tuple[int, int, float]] = []
         self.finished: list[Trial] = []
 
-    def trial_started(self, number: int, params: TrainParams) -> None:
-        assert isinstance(params, TrainParams)
-        self.started.append(number)
-
-    def round_finished(self, number: int, rounds: int, loss: float) -> None:
-        self.rounds.append((number, rounds, loss))
-
-    def trial_finished(self, trial: Trial) -> None:
-        self.finished.append(trial)
-
-    def close(self) -> None:
-        raise AssertionError
+    def __call__(self, event: Started | Step | Trial) -> None:
+        match event:
+            case Started():
+                self.started.append(event.number)
+            case Step():
+                self.rounds.append((event.number, event.rounds, event.loss))
+            case Trial():
+                self.finished.append(event)
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +112,13 @@ def test_a_finished_study_fits_nothing(
     assert bits(tune(split, PARAMS, FIRST, journal)) == bits(whole[0])
 
 
+def canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True) + "\n"
+
+
 def change(path: Path, **values: object) -> None:
-    record = json.loads(path.read_text())
-    record["trial"] |= values
-    path.write_text(json.dumps(record))
+    trial, check = path.read_text().splitlines()
+    path.write_text(canonical(json.loads(trial) | values) + check)
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
