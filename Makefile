@@ -12,7 +12,8 @@ VENV ?= .venv
 export PORT
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DO_NOT_TRACK := 1
-export PYTHONDONTWRITEBYTECODE :=  # without byte code each stage would compile all that it imports, 10 s a run
+# without byte code each stage would compile all that it imports anew: 10 s a run
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Show these words
 	awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
