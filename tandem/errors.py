@@ -9,7 +9,8 @@ TandemError
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
 ├── StageError           a stage of the pipeline failed
-└── BundleError          a bundle is damaged or incomplete
+├── BundleError          a bundle is damaged or incomplete
+└── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
 """
 
 
@@ -65,3 +66,7 @@ class StageError(TandemError):
 
 class BundleError(TandemError):
     """A bundle is damaged or incomplete."""
+
+
+class SnapshotError(TandemError):
+    """A snapshot is damaged, or is not of the views that are asked for."""

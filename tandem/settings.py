@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Self
 
+from pydantic import Field
+
 from tandem.params import Frozen
 
 PREFIX = "TANDEM_"
@@ -18,6 +20,8 @@ class Settings(Frozen):
     """State: landing, caches, tracking."""
     tracking_uri: str | None = None
     """Where trials can be watched; none given: SQLite under var/mlflow. Empty: nowhere."""
+    snapshots_kept: int = Field(default=144, gt=0)
+    """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
 
     @classmethod
     def load(cls) -> Self:
@@ -34,6 +38,16 @@ class Settings(Frozen):
     def cache(self) -> Path:
         """What must survive a killed stage, addressed by the digest of what made it."""
         return self.var / "cache"
+
+    @property
+    def clock(self) -> Path:
+        """World time, shared by all processes."""
+        return self.var / "clock.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """The views' values at each tick, for serving."""
+        return self.var / "serving" / "snapshots"
 
     @property
     def tracking(self) -> str:

@@ -93,11 +93,16 @@ def _check_unique(view: View, frame: pl.DataFrame, on: Sequence[str]) -> None:
         raise ProblemError(msg)
 
 
+def share_macros(problem: Problem, warehouse: Warehouse) -> None:
+    """Make what the problem's views share."""
+    if (problem.folder / "macros.sql").is_file():
+        warehouse.execute(problem.sql("macros"))
+
+
 @step
 def write_views(problem: Problem, warehouse: Warehouse, folder: Path) -> None:
     """Write each view's rows, and what the views are; one view at a time is in memory."""
-    if (problem.folder / "macros.sql").is_file():
-        warehouse.execute(problem.sql("macros"))
+    share_macros(problem, warehouse)
     specs = []
     for view in View.load_all(problem.folder / "views"):
         spec, frame = run_view(view, warehouse)
