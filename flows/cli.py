@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,9 @@ app = typer.Typer(
     help="MLOps on one box: tabular events to a served, watched and retrained model.",
 )
 
+clock = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="World time: show it, set it, let it run faster.")
+app.add_typer(clock, name="clock")
+
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the problem's own if not given.")
 ]
@@ -27,6 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
@@ -92,6 +97,54 @@ def land(
 
 
 @app.command()
+def refresh() -> None:
+    """Bring what serving knows up to world time.
+
+    Takes in what has landed, and writes the snapshot of every tick that came since the last.
+
+    Example: tandem refresh
+    """
+    from flows.refresh import refresh as flow  # noqa: PLC0415
+
+    params, settings = _read()
+    written = flow(params, settings)
+    _say(f"wrote {len(written)} snapshots" + (f", the newest {written[-1]}" if written else ": none is due"))
+
+
+@clock.command("show")
+def clock_show(*, as_json: JsonOption = False) -> None:
+    """Say what time it is in the world, and how fast it goes.
+
+    Example: tandem clock show --json
+    """
+    _clock_said(as_json=as_json)
+
+
+@clock.command("set")
+def clock_set(
+    moment: Annotated[datetime, typer.Argument(help="Where to go on from, UTC.")], *, as_json: JsonOption = False
+) -> None:
+    """Go on from another moment, as fast as before.
+
+    Example: tandem clock set 2013-11-01T06:00:00
+    """
+    _clock_said(lambda clock: clock.at(moment), as_json=as_json)
+
+
+@clock.command("speed")
+def clock_speed(
+    speed: Annotated[float, typer.Argument(min=0, help="World seconds in a second: 1 is the wall's, 0 stands still.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on from now, faster or slower.
+
+    Example: tandem clock speed 600
+    """
+    _clock_said(lambda clock: clock.at_speed(speed), as_json=as_json)
+
+
+@app.command()
 def backtest(
     until: Annotated[datetime, typer.Option(help="Judge what was known before this moment, UTC.")],
     bundle: BundleOption = None,
@@ -126,6 +179,23 @@ def status(*, as_json: JsonOption = False) -> None:
 
     states = Graph(Path()).states()
     _json(states) if as_json else _say(plain(("stage", "state"), list(states.items())))
+
+
+@app.command()
+def verify(bundle: BundleOption = None) -> None:
+    """Prove a bundle by building it again.
+
+    From the source that it carries, the locked packages and the landing alone, in a temporary folder. The last
+    line is `identical`, `diverges: STAGE FILE VALUE` (exit 4) or `cannot: WHAT IS MISSING` (exit 5).
+
+    Example: tandem verify
+    """
+    from flows.verify import verify as flow  # noqa: PLC0415
+    from tandem.bundle import Bundle  # noqa: PLC0415
+
+    params, settings = _read()
+    flow(Bundle.open(bundle or settings.of(params.problem) / "bundle"), settings.landing, _say)
+    _say("identical")
 
 
 @app.command()
@@ -180,6 +250,20 @@ def doctor(*, as_json: JsonOption = False) -> None:
     _json(found) if as_json else _say(doctor_report(found))
     if not all(check["ok"] for check in found):
         raise typer.Exit(1)
+
+
+def _clock_said(change: Callable[[Any], Any] | None = None, *, as_json: bool) -> None:
+    """Change the clock if asked to, and say what it shows."""
+    from tandem.clock import Clock  # noqa: PLC0415
+    from tandem.problem import load_problem  # noqa: PLC0415
+
+    params, settings = _read()
+    clock = Clock.of(load_problem(params.problem), params, settings)
+    if change:
+        clock = change(clock)
+        clock.save(settings.clock)
+    shown = {"now": clock.now().isoformat(), "speed": clock.speed, "set": settings.clock.is_file()}
+    _json(shown) if as_json else _say(f"{shown['now']} UTC, at {clock.speed:g} world seconds a second")
 
 
 def _read() -> tuple[Any, Any]:

@@ -10,7 +10,12 @@ TandemError
 ├── GateError            a gate failed, so there is no bundle
 ├── StageError           a stage of the pipeline failed
 ├── BundleError          a bundle is damaged or incomplete
-└── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
+├── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
+├── LedgerError          a ledger is damaged, or cannot be written
+├── DivergesError        a bundle was built again, and came out another one
+├── CannotVerifyError    what is needed to build a bundle again is missing
+└── RegistryError        what was asked of the registry cannot be, or would not make sense
+    └── ConflictError    somebody changed it in the meantime
 """
 
 
@@ -70,3 +75,36 @@ class BundleError(TandemError):
 
 class SnapshotError(TandemError):
     """A snapshot is damaged, or is not of the views that are asked for."""
+
+
+class LedgerError(TandemError):
+    """A ledger is damaged, or cannot be written."""
+
+
+class RegistryError(TandemError):
+    """What was asked of the registry cannot be, or would not make sense."""
+
+
+class ConflictError(RegistryError):
+    """Somebody changed it in the meantime."""
+
+
+class DivergesError(TandemError):
+    """A bundle was built again, and came out another one."""
+
+    exit_code = 4
+
+    def __init__(self, stage: str, file: str, value: str) -> None:
+        """Say where it differs first."""
+        super().__init__(f"diverges: {stage} {file} {value}")
+        self.stage, self.file, self.value = stage, file, value
+
+
+class CannotVerifyError(TandemError):
+    """What is needed to build a bundle again is missing."""
+
+    exit_code = 5
+
+    def __init__(self, missing: str) -> None:
+        """Name what is missing."""
+        super().__init__(f"cannot: {missing}")
