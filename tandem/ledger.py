@@ -48,9 +48,9 @@ class Segment:
     def __init__(self, path: Path, *, durable: bool) -> None:
         """Open it where it ended, without what a crash left half-written; durable rows survive a loss of power."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        lines, whole = _read(path)
         self._durable = durable
         self._file = path.open("ab", buffering=0)
-        lines, whole = _read(path)
         if whole < path.stat().st_size:
             self._file.truncate(whole)
         self.rows = len(lines)

@@ -117,7 +117,7 @@ class Registry:
         """Be the only one who writes; what another left unfinished is finished first."""
         folder = self._audit.parent
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        with FileLock(folder / "lock", poll_interval=0.01):
             yield
 
     def versions(self) -> list[Version]:

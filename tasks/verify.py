@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -44,7 +45,7 @@ def lay_out(bundle: Bundle, landing: Path, folder: Path) -> None:
             raise CannotVerifyError(msg)
         if (got := sha256_of(there)) != pin.sha256:
             raise DivergesError(stage="landing", file=pin.source, value=f"{got} where {pin.sha256} is pinned")
-        (raw / pin.sha256).symlink_to(there.resolve())
+        shutil.copyfile(there, raw / pin.sha256)
 
 
 def pins_of(bundle: Bundle, folder: Path) -> Iterator[Pin]:
