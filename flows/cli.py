@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -39,19 +40,31 @@ def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 @app.command()
-def run(*, force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
+def run(
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False,
+    advance: Annotated[bool, typer.Option("--advance", help="First set as_of to the last closed day.")] = False,
+    in_prefect: Annotated[bool, typer.Option("--prefect", help="Show it in Prefect, on a server of its own.")] = False,
+) -> None:
     """Run what changed, from raw data to a bundle.
 
-    Does what `dvc repro` does, a line a stage, and ends with the model's figures. Exits with 3 when a gate
-    failed.
+    Does what `dvc repro` does, a line a stage, and ends with the model's figures. With PREFECT_API_URL set, or
+    with --prefect, it shows as a flow run with each stage below. Exits with 3 when a gate failed.
 
     Example: tandem run
     """
     from flows.pipeline import pipeline  # noqa: PLC0415
-    from tasks.show import figures_table, run_line  # noqa: PLC0415
+    from tasks.show import figures_table  # noqa: PLC0415
 
     params, settings = _read()
-    pipeline(Path(), lambda done: _say(run_line(done)), force=force)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if in_prefect:
+        from tandem.prefect_runs import server  # noqa: PLC0415
+
+        with server():
+            pipeline(force=force, advance=advance)
+    else:
+        pipeline(force=force, advance=advance)
     _say(figures_table(settings.of(params.problem)))
 
 

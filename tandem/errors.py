@@ -66,7 +66,7 @@ class StageError(TandemError):
     def __init__(self, stage: str, code: int, reason: str = "its own words stand above") -> None:
         """Pass on the code that the stage ended with."""
         super().__init__(f"stage {stage} failed, and what depends on it was not run: {reason}")
-        self.stage, self.exit_code = stage, code
+        self.stage, self.exit_code, self.reason = stage, code, reason
 
 
 class BundleError(TandemError):
