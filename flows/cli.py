@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,15 @@ app = typer.Typer(
 
 clock = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="World time: show it, set it, let it run faster.")
 app.add_typer(clock, name="clock")
+
+
+class Role(StrEnum):
+    """What a version can be."""
+
+    champion = "champion"
+    challenger = "challenger"
+    shadow = "shadow"
+
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the problem's own if not given.")
@@ -195,6 +205,129 @@ def status(*, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def publish(bundle: BundleOption = None, *, as_json: JsonOption = False) -> None:
+    """Register a bundle, and hold it against the champion.
+
+    By its digest: again, nothing changes. The first of a workspace becomes champion, unless the workspace's policy
+    says otherwise.
+
+    Example: tandem publish
+    """
+    from flows.publish import publish as flow  # noqa: PLC0415
+    from tandem.bundle import Bundle  # noqa: PLC0415
+
+    params, settings = _read()
+    found = Bundle.open(bundle or settings.of(params.problem) / "bundle")
+    version, proposal = flow(_registry(), found, settings)
+    said = {"version": version.version, "digest": version.digest, "proposal": proposal}
+    if as_json:
+        _json(said)
+        return
+    _say(f"version {version.version} is bundle {version.digest[:12]}: {proposal['reason']}")
+    if proposal["as"]:
+        _say(f"tandem promote {version.digest[:12]} --as {proposal['as']} --reason '...'")
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its number, digest or alias; `none` takes away.")],
+    role: Annotated[Role, typer.Option("--as", help="What it becomes.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    share: Annotated[float | None, typer.Option(min=0, max=1, help="Of the requests, for a challenger.")] = None,
+) -> None:
+    """Change what takes traffic.
+
+    The only way to. Each change is an event of the audit, with its reason and who made it.
+
+    Example: tandem promote 3bbac6fcec53 --as challenger --share 0.1 --reason "better log loss on October"
+    """
+    from flows.promote import promote as flow  # noqa: PLC0415
+
+    _say(_state_line(flow(_registry(), version, role.value, share, reason)))
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")]) -> None:
+    """Return to the champion before.
+
+    Example: tandem rollback --reason "calibration broke"
+    """
+    from flows.promote import rollback as flow  # noqa: PLC0415
+
+    _say(_state_line(flow(_registry(), reason)))
+
+
+@app.command()
+def models(*, as_json: JsonOption = False) -> None:
+    """List the versions in the registry.
+
+    Aliases, figures and age of each.
+
+    Example: tandem models --json
+    """
+    from tasks.show import models_table  # noqa: PLC0415
+
+    registry = _registry()
+    versions, state = registry.versions(), registry.settle()
+    if as_json:
+        _json([version.model_dump(mode="json") | {"aliases": state.of(version.digest)} for version in versions])
+    else:
+        _say(models_table(versions, state))
+
+
+@app.command()
+def lineage(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its number, digest or alias.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole chain behind a version.
+
+    Its run, commit, source, lock and params, what each stage made, the raw files, and what was said about it.
+
+    Example: tandem lineage champion
+    """
+    from flows.lineage import lineage as flow  # noqa: PLC0415
+    from tasks.show import lineage_tree  # noqa: PLC0415
+
+    found = flow(_registry(), version)
+    _json(found) if as_json else _say(lineage_tree(found))
+
+
+@app.command()
+def export(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its number, digest or alias.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write.")],
+) -> None:
+    """Write a version's bundle as one file.
+
+    An OCI image layout; the same bundle gives the same bytes.
+
+    Example: tandem export champion release.tar
+    """
+    from flows.move import export as flow  # noqa: PLC0415
+
+    _say(f"wrote {flow(_registry(), version, file)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that `tandem export` wrote.")],
+) -> None:
+    """Publish the bundle of an archive.
+
+    It is checked whole before anything is kept of it.
+
+    Example: tandem import release.tar
+    """
+    from flows.move import bring_in  # noqa: PLC0415
+
+    _, settings = _read()
+    version, proposal = bring_in(_registry(), file, settings)
+    _say(f"version {version.version} is bundle {version.digest[:12]}: {proposal['reason']}")
+
+
+@app.command()
 def verify(bundle: BundleOption = None) -> None:
     """Prove a bundle by building it again.
 
@@ -263,6 +396,21 @@ def doctor(*, as_json: JsonOption = False) -> None:
     _json(found) if as_json else _say(doctor_report(found))
     if not all(check["ok"] for check in found):
         raise typer.Exit(1)
+
+
+def _registry() -> Any:  # noqa: ANN401 - imported when it is needed
+    from tandem.clock import Clock  # noqa: PLC0415
+    from tandem.problem import load_problem  # noqa: PLC0415
+    from tandem.registry import Registry  # noqa: PLC0415
+
+    params, settings = _read()
+    return Registry(params.problem, settings, Clock.of(load_problem(params.problem), params, settings))
+
+
+def _state_line(state: Any) -> str:  # noqa: ANN401 - a State
+    named = [f"{role} {digest[:12]}" for role in Role if (digest := getattr(state, role))]
+    share = f", which answers {state.share:.1%} of the requests" if state.share else ""
+    return f"generation {state.generation}: {', '.join(named) or 'nobody takes traffic'}{share}"
 
 
 def _clock_said(change: Callable[[Any], Any] | None = None, *, as_json: bool) -> None:

@@ -8,21 +8,25 @@ never tells two halves. One lock in the workspace orders all that writes.
 import getpass
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from filelock import FileLock
 from pydantic import Field, model_validator
 
 from tandem import ledger
+from tandem.bundle import Bundle
 from tandem.clock import Clock, wall_now
-from tandem.errors import ConflictError, MissingError, RegistryError
+from tandem.errors import BundleError, ConflictError, MissingError
 from tandem.params import Frozen
 from tandem.settings import Settings
+from tandem.tracking import QUIET
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,8 +34,10 @@ if TYPE_CHECKING:
 
 Role = Literal["champion", "challenger", "shadow"]
 ROLES: tuple[Role, ...] = ("champion", "challenger", "shadow")
-DIGEST, STATE, DIRTY, AS_OF = "tandem.digest", "tandem.state", "tandem.dirty", "tandem.as_of"
+DIGEST, AS_OF, COMMIT, DIRTY = "tandem.digest", "tandem.as_of", "tandem.commit", "tandem.dirty"
+FIGURES, PROPOSAL, STATE = "tandem.figures", "tandem.proposal", "tandem.state"
 SHORTEST = 6
+FOLDER = "bundle"
 
 
 class State(Frozen):
@@ -70,8 +76,11 @@ class Version(Frozen):
     as_of: datetime
     created: datetime
     run: str
+    commit: str | None
     dirty: bool
-    tags: dict[str, str]
+    """Whether it was made of code that no commit holds."""
+    figures: dict[str, float | None]
+    proposal: dict[str, Any] | None
 
     @classmethod
     def read(cls, found: "ModelVersion") -> Self:
@@ -84,8 +93,10 @@ class Version(Frozen):
             as_of=datetime.fromisoformat(tags[AS_OF]),
             created=created,
             run=str(found.run_id),
+            commit=tags.get(COMMIT),
             dirty=tags[DIRTY] != "no",
-            tags=tags,
+            figures=json.loads(tags.get(FIGURES, "{}")),
+            proposal=json.loads(tags.get(PROPOSAL, "null")),
         )
 
 
@@ -105,6 +116,8 @@ class Registry:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client; 3 s to import."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # noqa: PLC0415
 
         uri = self._settings.tracking
@@ -119,6 +132,50 @@ class Registry:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock", poll_interval=0.01):
             yield
+
+    def experiment(self) -> str:
+        """Find the problem's experiment, or make it; its files are beside a database that is a file."""
+        if found := self.client.get_experiment_by_name(self.problem):
+            return str(found.experiment_id)
+        uri = self._settings.tracking
+        database = uri.removeprefix("sqlite:///")
+        beside = Path(database).absolute().with_name("artifacts").as_uri() if database != uri else None
+        return str(self.client.create_experiment(self.problem, artifact_location=beside))
+
+    def create(self, run: str, tags: dict[str, str]) -> Version:
+        """Make a version of the bundle that a run holds; only inside of `lock`."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode  # noqa: PLC0415
+
+        try:
+            self.client.create_registered_model(self.problem)
+        except MlflowException as exc:
+            if exc.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+        source = f"{self.client.get_run(run).info.artifact_uri}/{FOLDER}"
+        return Version.read(self.client.create_model_version(self.problem, source, run, tags))
+
+    def propose(self, version: Version, proposal: dict[str, Any]) -> None:
+        """Write beside a version what it should be, and why."""
+        self.client.set_model_version_tag(self.problem, str(version.version), PROPOSAL, json.dumps(proposal))
+
+    def fetch(self, version: Version, target: Path) -> Bundle:
+        """Lay out a version's bundle.
+
+        Raises:
+            BundleError: what the registry holds is not the bundle that it says it is.
+
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+            self.client.download_artifacts(version.run, FOLDER, folder)
+            found = Bundle.open(Path(folder) / FOLDER)
+            if found.digest != version.digest:
+                msg = f"version {version.version} should be {version.digest}, but the registry holds {found.digest}"
+                raise BundleError(msg)
+            shutil.rmtree(target, ignore_errors=True)
+            found.folder.rename(target)
+        return Bundle.open(target)
 
     def versions(self) -> list[Version]:
         """List all versions, oldest first."""
@@ -225,6 +282,3 @@ def champions(events: Sequence[dict[str, Any]]) -> list[str]:
         elif champion and line[-1:] != [champion]:
             line.append(champion)
     return line
-
-
-__all__ = ["DIGEST", "ROLES", "Registry", "RegistryError", "Role", "State", "Version", "champions"]

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ class Settings(Frozen):
     """State: landing, caches, tracking."""
     tracking_uri: str | None = None
     """Where trials can be watched; none given: SQLite under var/mlflow. Empty: nowhere."""
+    first_publish: Literal["champion", "nothing"] = "champion"
+    """What the first bundle of a workspace becomes by itself."""
+    accept: Literal["any", "attested"] = "any"
+    """Which bundles may become champion."""
     snapshots_kept: int = Field(default=144, gt=0)
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
 

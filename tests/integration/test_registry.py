@@ -2,7 +2,6 @@
 
 import multiprocessing
 import random
-import sqlite3
 from contextlib import suppress
 from datetime import datetime
 from multiprocessing.synchronize import Barrier
@@ -25,27 +24,14 @@ def digest(number: int) -> str:
     return f"{number:x}" * 64
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow with some versions, for others to copy: making one takes seconds."""
-    root = tmp_path_factory.mktemp("mlflow")
-    registry = Registry("p", Settings(var=root), Clock.stopped(DAY))
-    registry.client.create_registered_model("p")
+@pytest.fixture
+def settings(tracked: Settings) -> Settings:
+    client = Registry("p", tracked, Clock.stopped(DAY)).client
+    client.create_registered_model("p")
     for number in range(1, 5):
         tags = {"tandem.digest": digest(number), "tandem.as_of": "2024-01-01", "tandem.dirty": "no"}
-        registry.client.create_model_version("p", f"file:///nowhere/{number}", tags=tags)
-    return root / "mlflow" / "mlflow.db"
-
-
-@pytest.fixture
-def settings(made: Path, tmp_path: Path) -> Settings:
-    copied = tmp_path / "mlflow" / "mlflow.db"
-    copied.parent.mkdir()
-    with sqlite3.connect(made) as source, sqlite3.connect(copied) as target:
-        source.backup(target)
-    source.close()
-    target.close()
-    return Settings(var=tmp_path)
+        client.create_model_version("p", f"file:///nowhere/{number}", tags=tags)
+    return tracked
 
 
 @pytest.fixture

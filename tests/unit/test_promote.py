@@ -14,7 +14,9 @@ DAY = datetime(2024, 1, 1)  # noqa: DTZ001
 
 
 def version(digest: str, *, dirty: bool = False) -> Version:
-    return Version(version=1, digest=digest, as_of=DAY, created=DAY, run="", dirty=dirty, tags={})
+    return Version(
+        version=1, digest=digest, as_of=DAY, created=DAY, run="", commit=None, dirty=dirty, figures={}, proposal=None
+    )
 
 
 FULL = State(generation=7, champion=A, challenger=B, share=0.25, shadow=C)
