@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +22,18 @@ app = typer.Typer(
     help="MLOps on one box: tabular events to a served, watched and retrained model.",
 )
 
+clock = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="World time: show it, set it, let it run faster.")
+app.add_typer(clock, name="clock")
+
+
+class Role(StrEnum):
+    """What a version can be."""
+
+    champion = "champion"
+    challenger = "challenger"
+    shadow = "shadow"
+
+
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the problem's own if not given.")
 ]
@@ -27,6 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
@@ -34,19 +50,31 @@ def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 @app.command()
-def run(*, force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False) -> None:
+def run(
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False,
+    advance: Annotated[bool, typer.Option("--advance", help="First set as_of to the last closed day.")] = False,
+    in_prefect: Annotated[bool, typer.Option("--prefect", help="Show it in Prefect, on a server of its own.")] = False,
+) -> None:
     """Run what changed, from raw data to a bundle.
 
-    Does what `dvc repro` does, a line a stage, and ends with the model's figures. Exits with 3 when a gate
-    failed.
+    Does what `dvc repro` does, a line a stage, and ends with the model's figures. With PREFECT_API_URL set, or
+    with --prefect, it shows as a flow run with each stage below. Exits with 3 when a gate failed.
 
     Example: tandem run
     """
     from flows.pipeline import pipeline  # noqa: PLC0415
-    from tasks.show import figures_table, run_line  # noqa: PLC0415
+    from tasks.show import figures_table  # noqa: PLC0415
 
     params, settings = _read()
-    pipeline(Path(), lambda done: _say(run_line(done)), force=force)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if in_prefect:
+        from tandem.prefect_runs import server  # noqa: PLC0415
+
+        with server():
+            pipeline(force=force, advance=advance)
+    else:
+        pipeline(force=force, advance=advance)
     _say(figures_table(settings.of(params.problem)))
 
 
@@ -92,6 +120,54 @@ def land(
 
 
 @app.command()
+def refresh() -> None:
+    """Bring what serving knows up to world time.
+
+    Takes in what has landed, and writes the snapshot of every tick that came since the last.
+
+    Example: tandem refresh
+    """
+    from flows.refresh import refresh as flow  # noqa: PLC0415
+
+    params, settings = _read()
+    written = flow(params, settings)
+    _say(f"wrote {len(written)} snapshots" + (f", the newest {written[-1]}" if written else ": none is due"))
+
+
+@clock.command("show")
+def clock_show(*, as_json: JsonOption = False) -> None:
+    """Say what time it is in the world, and how fast it goes.
+
+    Example: tandem clock show --json
+    """
+    _clock_said(as_json=as_json)
+
+
+@clock.command("set")
+def clock_set(
+    moment: Annotated[datetime, typer.Argument(help="Where to go on from, UTC.")], *, as_json: JsonOption = False
+) -> None:
+    """Go on from another moment, as fast as before.
+
+    Example: tandem clock set 2013-11-01T06:00:00
+    """
+    _clock_said(lambda clock: clock.at(moment), as_json=as_json)
+
+
+@clock.command("speed")
+def clock_speed(
+    speed: Annotated[float, typer.Argument(min=0, help="World seconds in a second: 1 is the wall's, 0 stands still.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on from now, faster or slower.
+
+    Example: tandem clock speed 600
+    """
+    _clock_said(lambda clock: clock.at_speed(speed), as_json=as_json)
+
+
+@app.command()
 def backtest(
     until: Annotated[datetime, typer.Option(help="Judge what was known before this moment, UTC.")],
     bundle: BundleOption = None,
@@ -126,6 +202,146 @@ def status(*, as_json: JsonOption = False) -> None:
 
     states = Graph(Path()).states()
     _json(states) if as_json else _say(plain(("stage", "state"), list(states.items())))
+
+
+@app.command()
+def publish(bundle: BundleOption = None, *, as_json: JsonOption = False) -> None:
+    """Register a bundle, and hold it against the champion.
+
+    By its digest: again, nothing changes. The first of a workspace becomes champion, unless the workspace's policy
+    says otherwise.
+
+    Example: tandem publish
+    """
+    from flows.publish import publish as flow  # noqa: PLC0415
+    from tandem.bundle import Bundle  # noqa: PLC0415
+
+    params, settings = _read()
+    found = Bundle.open(bundle or settings.of(params.problem) / "bundle")
+    version, proposal = flow(_registry(), found, settings)
+    said = {"version": version.version, "digest": version.digest, "proposal": proposal}
+    if as_json:
+        _json(said)
+        return
+    _say(f"version {version.version} is bundle {version.digest[:12]}: {proposal['reason']}")
+    if proposal["as"]:
+        _say(f"tandem promote {version.digest[:12]} --as {proposal['as']} --reason '...'")
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its number, digest or alias; `none` takes away.")],
+    role: Annotated[Role, typer.Option("--as", help="What it becomes.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    share: Annotated[float | None, typer.Option(min=0, max=1, help="Of the requests, for a challenger.")] = None,
+) -> None:
+    """Change what takes traffic.
+
+    The only way to. Each change is an event of the audit, with its reason and who made it.
+
+    Example: tandem promote 3bbac6fcec53 --as challenger --share 0.1 --reason "better log loss on October"
+    """
+    from flows.promote import promote as flow  # noqa: PLC0415
+
+    _say(_state_line(flow(_registry(), version, role.value, share, reason)))
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="Why; it is kept.")]) -> None:
+    """Return to the champion before.
+
+    Example: tandem rollback --reason "calibration broke"
+    """
+    from flows.promote import rollback as flow  # noqa: PLC0415
+
+    _say(_state_line(flow(_registry(), reason)))
+
+
+@app.command()
+def models(*, as_json: JsonOption = False) -> None:
+    """List the versions in the registry.
+
+    Aliases, figures and age of each.
+
+    Example: tandem models --json
+    """
+    from tasks.show import models_table  # noqa: PLC0415
+
+    registry = _registry()
+    versions, state = registry.versions(), registry.settle()
+    if as_json:
+        _json([version.model_dump(mode="json") | {"aliases": state.of(version.digest)} for version in versions])
+    else:
+        _say(models_table(versions, state))
+
+
+@app.command()
+def lineage(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its number, digest or alias.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole chain behind a version.
+
+    Its run, commit, source, lock and params, what each stage made, the raw files, and what was said about it.
+
+    Example: tandem lineage champion
+    """
+    from flows.lineage import lineage as flow  # noqa: PLC0415
+    from tasks.show import lineage_tree  # noqa: PLC0415
+
+    found = flow(_registry(), version)
+    _json(found) if as_json else _say(lineage_tree(found))
+
+
+@app.command()
+def export(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Its number, digest or alias.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write.")],
+) -> None:
+    """Write a version's bundle as one file.
+
+    An OCI image layout; the same bundle gives the same bytes.
+
+    Example: tandem export champion release.tar
+    """
+    from flows.move import export as flow  # noqa: PLC0415
+
+    _say(f"wrote {flow(_registry(), version, file)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that `tandem export` wrote.")],
+) -> None:
+    """Publish the bundle of an archive.
+
+    It is checked whole before anything is kept of it.
+
+    Example: tandem import release.tar
+    """
+    from flows.move import bring_in  # noqa: PLC0415
+
+    _, settings = _read()
+    version, proposal = bring_in(_registry(), file, settings)
+    _say(f"version {version.version} is bundle {version.digest[:12]}: {proposal['reason']}")
+
+
+@app.command()
+def verify(bundle: BundleOption = None) -> None:
+    """Prove a bundle by building it again.
+
+    From the source that it carries, the locked packages and the landing alone, in a temporary folder. The last
+    line is `identical`, `diverges: STAGE FILE VALUE` (exit 4) or `cannot: WHAT IS MISSING` (exit 5).
+
+    Example: tandem verify
+    """
+    from flows.verify import verify as flow  # noqa: PLC0415
+    from tandem.bundle import Bundle  # noqa: PLC0415
+
+    params, settings = _read()
+    flow(Bundle.open(bundle or settings.of(params.problem) / "bundle"), settings.landing, _say)
+    _say("identical")
 
 
 @app.command()
@@ -180,6 +396,35 @@ def doctor(*, as_json: JsonOption = False) -> None:
     _json(found) if as_json else _say(doctor_report(found))
     if not all(check["ok"] for check in found):
         raise typer.Exit(1)
+
+
+def _registry() -> Any:  # noqa: ANN401 - imported when it is needed
+    from tandem.clock import Clock  # noqa: PLC0415
+    from tandem.problem import load_problem  # noqa: PLC0415
+    from tandem.registry import Registry  # noqa: PLC0415
+
+    params, settings = _read()
+    return Registry(params.problem, settings, Clock.of(load_problem(params.problem), params, settings))
+
+
+def _state_line(state: Any) -> str:  # noqa: ANN401 - a State
+    named = [f"{role} {digest[:12]}" for role in Role if (digest := getattr(state, role))]
+    share = f", which answers {state.share:.1%} of the requests" if state.share else ""
+    return f"generation {state.generation}: {', '.join(named) or 'nobody takes traffic'}{share}"
+
+
+def _clock_said(change: Callable[[Any], Any] | None = None, *, as_json: bool) -> None:
+    """Change the clock if asked to, and say what it shows."""
+    from tandem.clock import Clock  # noqa: PLC0415
+    from tandem.problem import load_problem  # noqa: PLC0415
+
+    params, settings = _read()
+    clock = Clock.of(load_problem(params.problem), params, settings)
+    if change:
+        clock = change(clock)
+        clock.save(settings.clock)
+    shown = {"now": clock.now().isoformat(), "speed": clock.speed, "set": settings.clock.is_file()}
+    _json(shown) if as_json else _say(f"{shown['now']} UTC, at {clock.speed:g} world seconds a second")
 
 
 def _read() -> tuple[Any, Any]:

@@ -12,23 +12,24 @@ from typing import Any
 import uvicorn
 
 from tandem.bundle import Bundle
-from tandem.features import FeatureSpec
+from tandem.clock import Clock
+from tandem.errors import MissingError
 from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.serving.app import App
 from tandem.serving.model import Model
 from tandem.settings import Settings
-from tandem.vectors import Snapshot
+from tandem.snapshots import Named, Snapshot
 
 
 def serve(folder: Path | None, params: Params, settings: Settings, host: str, port: int) -> None:
-    """Check the bundle, take the views' values as of its day, and answer."""
+    """Check the bundle, bring what is known up to world time, and answer."""
     problem = load_problem(params.problem)
-    data = settings.of(problem.name)
-    bundle = Bundle.open(folder or data / "bundle")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        tick, snapshot = apart.submit(due_snapshot, data / "views", bundle.spec, bundle.as_of).result()
-    model = Model(bundle, snapshot, tick, bundle.as_of)
+    bundle = Bundle.open(folder or settings.of(problem.name) / "bundle")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # what it loads, serving does without
+        apart.submit(refresh, params, settings).result()
+    moment = Clock.of(problem, params, settings).now()
+    model = Model(bundle, due_snapshot(settings.snapshots, bundle, moment), moment)
     with socket.create_server((host, port)) as listening:
         address = f"http://{host}:{listening.getsockname()[1]}"
         sys.stderr.write(invitation(problem.example(), bundle.digest, address))
@@ -36,13 +37,27 @@ def serve(folder: Path | None, params: Params, settings: Settings, host: str, po
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def due_snapshot(views: Path, spec: FeatureSpec, moment: datetime) -> tuple[datetime, Snapshot]:
-    """Give the newest tick that requests of a moment may use, and its snapshot; what it takes, serving does without."""
-    from tasks.snapshot import snapshot_at  # noqa: PLC0415
-    from tasks.training_set import newest_tick  # noqa: PLC0415
+def refresh(params: Params, settings: Settings) -> None:
+    """Write the snapshots that are due."""
+    from flows.refresh import refresh as flow  # noqa: PLC0415
 
-    tick = newest_tick(moment, spec.grid)
-    return tick, snapshot_at(views, spec, tick)
+    flow(params, settings)
+
+
+def due_snapshot(folder: Path, bundle: Bundle, moment: datetime) -> Snapshot:
+    """Open the newest snapshot that requests of a moment may use.
+
+    Raises:
+        MissingError: there is none.
+
+    """
+    usable = [named for named in Named.all(folder) if named.tick <= moment - bundle.spec.grid.lag]
+    if not usable:
+        msg = f"{folder} holds no snapshot for {moment}: `tandem refresh` writes it"
+        raise MissingError(msg)
+    snapshot = Snapshot.open(usable[-1].path)
+    snapshot.fits(bundle.spec)
+    return snapshot
 
 
 def invitation(example: dict[str, Any], digest: str, address: str) -> str:

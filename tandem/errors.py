@@ -9,7 +9,13 @@ TandemError
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
 ├── StageError           a stage of the pipeline failed
-└── BundleError          a bundle is damaged or incomplete
+├── BundleError          a bundle is damaged or incomplete
+├── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
+├── LedgerError          a ledger is damaged, or cannot be written
+├── DivergesError        a bundle was built again, and came out another one
+├── CannotVerifyError    what is needed to build a bundle again is missing
+└── RegistryError        what was asked of the registry cannot be, or would not make sense
+    └── ConflictError    somebody changed it in the meantime
 """
 
 
@@ -60,8 +66,45 @@ class StageError(TandemError):
     def __init__(self, stage: str, code: int, reason: str = "its own words stand above") -> None:
         """Pass on the code that the stage ended with."""
         super().__init__(f"stage {stage} failed, and what depends on it was not run: {reason}")
-        self.stage, self.exit_code = stage, code
+        self.stage, self.exit_code, self.reason = stage, code, reason
 
 
 class BundleError(TandemError):
     """A bundle is damaged or incomplete."""
+
+
+class SnapshotError(TandemError):
+    """A snapshot is damaged, or is not of the views that are asked for."""
+
+
+class LedgerError(TandemError):
+    """A ledger is damaged, or cannot be written."""
+
+
+class RegistryError(TandemError):
+    """What was asked of the registry cannot be, or would not make sense."""
+
+
+class ConflictError(RegistryError):
+    """Somebody changed it in the meantime."""
+
+
+class DivergesError(TandemError):
+    """A bundle was built again, and came out another one."""
+
+    exit_code = 4
+
+    def __init__(self, stage: str, file: str, value: str) -> None:
+        """Say where it differs first."""
+        super().__init__(f"diverges: {stage} {file} {value}")
+        self.stage, self.file, self.value = stage, file, value
+
+
+class CannotVerifyError(TandemError):
+    """What is needed to build a bundle again is missing."""
+
+    exit_code = 5
+
+    def __init__(self, missing: str) -> None:
+        """Name what is missing."""
+        super().__init__(f"cannot: {missing}")

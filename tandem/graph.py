@@ -5,8 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,17 +23,6 @@ class StageRun:
     name: str
     ran: bool
     seconds: float
-
-
-@contextmanager
-def _own_interpreter() -> Iterator[None]:
-    """Let the stages' `python` be this one: Debian has no `python`, and DVC looks along PATH."""
-    before = os.environ["PATH"]
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
 
 
 class Graph:
@@ -67,6 +55,12 @@ class Graph:
 
         return [stage.name for stage in nx.dfs_postorder_nodes(self._repo.index.graph)]
 
+    @property
+    def needs(self) -> dict[str, set[str]]:
+        """The stages that each stage needs."""
+        graph = self._repo.index.graph
+        return {stage.name: {before.name for before in graph.successors(stage)} for stage in graph}
+
     def states(self) -> dict[str, State]:
         """Say of each stage whether its outputs are what its inputs gave."""
         changed = {name.split(":")[-1] for name in self._repo.status()}
@@ -83,8 +77,8 @@ class Graph:
     def _locked(self, stage: Any) -> bool:  # noqa: ANN401 - DVC's
         return all(out.hash_info for out in stage.outs)
 
-    def run(self, name: str, *, force: bool = False) -> StageRun:
-        """Run one stage if anything that it depends on changed.
+    def run(self, name: str, *, force: bool = False, told: Mapping[str, str] | None = None) -> StageRun:
+        """Run one stage if anything that it depends on changed; `told` is more environment for its process.
 
         Raises:
             StageError: it failed, and what it said stands on stderr; or DVC could not run it.
@@ -92,10 +86,11 @@ class Graph:
         """
         from dvc.exceptions import DvcException  # noqa: PLC0415
 
+        # Debian has no `python`, and DVC looks along PATH: let the stages' `python` be this one
+        own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         start = time.perf_counter()
         try:
-            with _own_interpreter():
-                ran = self._repo.reproduce(name, single_item=True, force=force)
+            ran = self._repo.reproduce(name, single_item=True, force=force, run_env=own | dict(told or {}))
         except DvcException as exc:
             causes = list(_causes(exc))
             ended = next(filter(None, (EXIT.search(str(cause)) for cause in causes)), None)

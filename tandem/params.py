@@ -1,5 +1,6 @@
 """params.yaml, parsed once at the edge and passed down as frozen values."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Self
@@ -8,8 +9,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tandem.errors import ParamsError
+from tandem.files import write_text
 
 PARAMS = Path("params.yaml")
+AS_OF = re.compile(r"^(as_of: *)(\"[^\"]*\"|'[^']*'|[^\s#]+)", re.MULTILINE)
 
 
 def _instant(value: object) -> object:
@@ -161,3 +164,15 @@ class Params(Frozen):
         except (OSError, yaml.YAMLError) as exc:
             msg = f"{path} cannot be read: {exc}"
             raise ParamsError(msg) from exc
+
+
+def set_as_of(path: Path, as_of: datetime) -> None:
+    """Change one line of params.yaml, and nothing if it says so already."""
+    text = path.read_text()
+    shown = as_of.date().isoformat() if as_of == datetime(as_of.year, as_of.month, as_of.day) else as_of.isoformat()  # noqa: DTZ001
+    changed, count = AS_OF.subn(rf'\g<1>"{shown}"', text)
+    if count != 1:
+        msg = f"{path} has no line `as_of: MOMENT` that could be changed"
+        raise ParamsError(msg)
+    if changed != text:
+        write_text(path, changed)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,6 +41,10 @@ class Problem:
     """The columns of the rate table, the simplest baseline: the share of positives by these."""
     baselines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Models without most of the views: name, and the views it keeps beside the request features."""
+    lookback: timedelta | None = None
+    """A fact that both happened and became known longer ago makes no new row in any view; None: it may."""
+    replayed: bool = False
+    """Its data is of the past and is played again: without a clock of its own, world time stands at `as_of`."""
 
     @cached_property
     def folder(self) -> Path:

@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar
 
+from tandem import log
 from tandem.errors import TandemError
 from tandem.params import Params
 from tandem.settings import Settings
@@ -18,30 +19,19 @@ from tandem.settings import Settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
-def _in_prefect_run() -> bool:
-    context = sys.modules.get("prefect.context")
-    return context is not None and (context.FlowRunContext.get() or context.TaskRunContext.get()) is not None
+_LOG = logging.getLogger(__name__)
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a verb: inside a Prefect flow run it shows as a task, elsewhere it is the function itself.
-
-    Prefect sees neither arguments nor result: it would walk through them, and keep them until the flow's end.
-    """
+    """Make a verb: inside a Prefect flow run it shows as a task, elsewhere it is the function itself."""
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not _in_prefect_run():
+        if not in_prefect_run():
             return function(*args, **kwargs)
-        from prefect import task  # noqa: PLC0415 - 1.7 s
-        from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
+        from tandem import prefect_runs  # noqa: PLC0415
 
-        given: list[R] = []
-        show: Any = task
-        shown = show(name=function.__name__, cache_policy=NO_CACHE, persist_result=False)
-        shown(lambda: given.append(function(*args, **kwargs)))()
-        return given[0]
+        return prefect_runs.as_task(function.__name__, lambda: function(*args, **kwargs))
 
     return called
 
@@ -51,24 +41,31 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not os.environ.get("PREFECT_API_URL") and not _in_prefect_run():
+        if not os.environ.get("PREFECT_API_URL") and not in_prefect_run():
             return function(*args, **kwargs)
-        from prefect import flow  # noqa: PLC0415 - 1.7 s
+        from tandem import prefect_runs  # noqa: PLC0415
 
-        show: Any = flow
-        shown = show(function, name=function.__name__, validate_parameters=False, persist_result=False)
-        return cast("R", shown(*args, **kwargs))
+        return prefect_runs.as_flow(function, *args, **kwargs)
 
     return called
 
 
+def in_prefect_run() -> bool:
+    """Tell whether a Prefect run is going on here."""
+    context = sys.modules.get("prefect.context")
+    return context is not None and (context.FlowRunContext.get() or context.TaskRunContext.get()) is not None
+
+
 def entry(stage: Callable[[Params, Settings], None]) -> None:
-    """Run a stage as a process: read params and settings, show a failure in its own words, exit with its code."""
-    logging.basicConfig(format="%(message)s")
-    for layer in ("flows", "tasks", "tandem"):
-        logging.getLogger(layer).setLevel(logging.INFO)
+    """Run a stage as a process: read params and settings, tell a failure in its own words, exit with its code."""
+    log.set_up()
     try:
         stage(Params.load(), Settings.load())
     except TandemError as exc:
-        sys.stderr.write(f"{exc}\n")
+        log.failed(_LOG, exc, stage.__name__)
         sys.exit(exc.exit_code)
+    except Exception as exc:  # whatever it is, the walker of the graph is told before it ends
+        if not log.is_told():
+            raise
+        log.failed(_LOG, exc, stage.__name__)
+        sys.exit(1)

@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
+
+from pydantic import Field
 
 from tandem.params import Frozen
 
@@ -18,6 +20,12 @@ class Settings(Frozen):
     """State: landing, caches, tracking."""
     tracking_uri: str | None = None
     """Where trials can be watched; none given: SQLite under var/mlflow. Empty: nowhere."""
+    first_publish: Literal["champion", "nothing"] = "champion"
+    """What the first bundle of a workspace becomes by itself."""
+    accept: Literal["any", "attested"] = "any"
+    """Which bundles may become champion."""
+    snapshots_kept: int = Field(default=144, gt=0)
+    """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
 
     @classmethod
     def load(cls) -> Self:
@@ -34,6 +42,16 @@ class Settings(Frozen):
     def cache(self) -> Path:
         """What must survive a killed stage, addressed by the digest of what made it."""
         return self.var / "cache"
+
+    @property
+    def clock(self) -> Path:
+        """World time, shared by all processes."""
+        return self.var / "clock.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """The views' values at each tick, for serving."""
+        return self.var / "serving" / "snapshots"
 
     @property
     def tracking(self) -> str:

@@ -1,6 +1,6 @@
 """Online, one request to the model's inputs: the same values as offline, to the bit, without a frame."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ from tandem.features import FeatureSpec
 
 Values = tuple[object, ...]
 Vector = NDArray[np.float32]
-Snapshot = Mapping[str, Mapping[Values, Values]]
-"""The row of each key of each view, at one tick."""
+Lookup = Callable[[str, Values], Values | None]
+"""Gives a view's row of a key, as a snapshot does."""
 
 
 class Vectors:
@@ -43,6 +43,6 @@ class Vectors:
         inputs = [*(known[place] for place in self._passed), *self._features(known)]
         return np.array(inputs, dtype=np.float32)  # None becomes NaN
 
-    def of(self, fields: Values, snapshot: Snapshot) -> Vector:
-        """Make the inputs of a request from a snapshot of all views."""
-        return self.vector(fields, [snapshot[view].get(key) for view, key in self.keys(fields)])
+    def of(self, fields: Values, row: Lookup) -> Vector:
+        """Make the inputs of a request from a snapshot's rows."""
+        return self.vector(fields, [row(view, key) for view, key in self.keys(fields)])

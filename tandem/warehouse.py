@@ -52,8 +52,13 @@ def identifier(name: str) -> str:
 class Warehouse:
     """A problem's facts as they were known at a moment."""
 
-    def __init__(self, con: Connection, facts: Path, as_of: datetime, tick: timedelta) -> None:
-        """Make each kind of fact a view, cut at `as_of`, and give SQL the grid of ticks."""
+    def __init__(
+        self, con: Connection, facts: Path, as_of: datetime, tick: timedelta, since: datetime | None = None
+    ) -> None:
+        """Make each kind of fact a view, cut at `as_of`, and give SQL the grid of ticks.
+
+        Facts that both happened and became known before `since` are left out, if it is given.
+        """
         self._con, self._as_of = con, as_of
         minutes = int(tick.total_seconds() // 60)
         con.execute(
@@ -61,12 +66,14 @@ class Warehouse:
             f"create macro published(known_at) as time_bucket(interval {minutes} minute, known_at) "
             f"+ interval {minutes} minute"
         )
+        lately = f" and greatest(event_at, known_at) >= timestamp {quoted(str(since))}" if since else ""
+        self._kinds = [folder.name for folder in sorted(facts.iterdir())]
         for folder in sorted(facts.iterdir()):
-            con.execute(f"create view {folder.name} as {self.known(self._files(folder))}")
+            con.execute(f"create view {folder.name} as {self.known(self._files(folder))}{lately}")
 
     @classmethod
     @contextmanager
-    def open(cls, facts: Path, as_of: datetime, tick: timedelta) -> Iterator[Self]:
+    def open(cls, facts: Path, as_of: datetime, tick: timedelta, since: datetime | None = None) -> Iterator[Self]:
         """Open the facts below a folder; each kind has a folder of Parquet files.
 
         Raises:
@@ -74,7 +81,7 @@ class Warehouse:
 
         """
         with connect(made(facts, "ingest")) as con:
-            yield cls(con, facts, as_of, tick)
+            yield cls(con, facts, as_of, tick, since)
 
     @staticmethod
     def _files(folder: Path) -> str:
@@ -91,6 +98,15 @@ class Warehouse:
     def requests(self, sql: str) -> pl.DataFrame:
         """Run a query whose rows are requests, and keep those made before `as_of`."""
         return self.query(f"select * from ({sql}\n) where moment < timestamp {quoted(str(self._as_of))}")
+
+    def published(self) -> pl.DataFrame:
+        """Give the digest of the facts that are published at each tick; a fact is told by the raw line it is of."""
+        kinds = (
+            f"select published(known_at) as tick, hash({quoted(kind)}, landing, row) as fact from {kind}"
+            for kind in self._kinds
+        )
+        facts = " union all ".join(kinds)
+        return self.query(f"select tick, bit_xor(fact) as facts from ({facts}) group by tick order by tick")
 
     def execute(self, sql: str) -> None:
         """Make what a problem's views share: macros and tables.

@@ -232,6 +232,15 @@ def _merge(paths: list[Path], contract: Contract, target: Path) -> None:
 
 
 @step
+def facts_in_cache(parts: Mapping[str, list[Path]], spec: Problem, cache: Path) -> Path:
+    """Give a folder with all facts, addressed by the parts they are of: for those that do not wait for the graph."""
+    folder = cache / "facts" / digest_of(spec.name, *(path.name for paths in parts.values() for path in paths))
+    if not folder.is_dir():
+        write_facts(parts, spec, folder)
+    return folder
+
+
+@step
 def write_quarantine(parts: Mapping[str, list[Path]], folder: Path) -> None:
     """Write what was refused, a file a source."""
     with files.atomic_folder(folder) as temporary:

@@ -1,11 +1,15 @@
 """Facts as text for a terminal."""
 
 import json
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tandem import tables
+from tandem.clock import wall_now
 from tandem.graph import StageRun
+from tandem.registry import State, Version
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
@@ -70,3 +74,53 @@ def _delta(sides: list[dict[str, Any] | None]) -> list[object]:
         a, b = (side[name] if side else None for side in sides)
         cells += [b, None if a is None or b is None else b - a]
     return cells
+
+
+def models_table(versions: Sequence[Version], state: State) -> str:
+    """Return each version with what it is, its figures and its age."""
+    now = wall_now()
+    rows = [
+        (
+            each.version,
+            each.digest[:12],
+            each.as_of.date().isoformat(),
+            ", ".join(state.of(each.digest)),
+            *(each.figures.get(name) for name in ("auc", "log_loss", "ece")),
+            _age(now - each.created),
+            f"{(each.commit or 'unknown')[:8]}{' and changes' if each.dirty else ''}",
+        )
+        for each in versions
+    ]
+    heading = ("version", "digest", "as of", "is", "auc", "log_loss", "ece", "age", "commit")
+    return tables.plain(heading, rows) if rows else "no version yet: `tandem publish` makes one"
+
+
+def lineage_tree(found: dict[str, Any]) -> str:
+    """Return the chain behind a version, each link below the one it was made of."""
+    stages: dict[str, list[str]] = {}
+    for name, digest in found["stages"].items():
+        stages.setdefault(name.split("/")[0], []).append(digest)
+    made = [f"    {stage:<14}{len(of)} files, the first {of[0][:12]}" for stage, of in stages.items()]
+    raw = [f"    {source:<14}{digest}" for source, digests in found["landing"].items() for digest in digests]
+    said = [f"    {e['wall'][:19]}  {e['event']} by {e['by']}: {e.get('reason', '')}" for e in found["said"]]
+    commit = f"{found['commit']}{' and changes' if found['dirty'] else ''}"
+    lines = [
+        f"version {found['version']}  {', '.join(found['is']) or 'takes no traffic'}",
+        f"  bundle          {found['bundle']}, as of {found['as_of']}",
+        f"  run             {found['run']}",
+        f"  commit          {commit}",
+        f"  source          {found['source'].removeprefix('sha256:')}",
+        f"  lock            {found['lock']}",
+        "  made by stages",
+        *made,
+        "  landing",
+        *raw,
+        "  said of it",
+        *said,
+    ]
+    return "\n".join(lines)
+
+
+def _age(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    return f"{hours / 24:.1f} d" if hours >= 24 else f"{hours:.1f} h"  # noqa: PLR2004

@@ -94,11 +94,16 @@ def _check_unique(view: View, frame: pl.DataFrame, on: Sequence[str]) -> None:
         raise ProblemError(msg)
 
 
+def share_macros(problem: Problem, warehouse: Warehouse) -> None:
+    """Make what the problem's views share."""
+    if (problem.folder / "macros.sql").is_file():
+        warehouse.execute(problem.sql("macros"))
+
+
 @step
 def write_views(problem: Problem, warehouse: Warehouse, folder: Path) -> None:
     """Write each view's rows, and what the views are; while one is written the next is run."""
-    if (problem.folder / "macros.sql").is_file():
-        warehouse.execute(problem.sql("macros"))
+    share_macros(problem, warehouse)
     specs, written = [], list[Future[object]]()
     with ThreadPoolExecutor(1) as writer:
         for view in View.load_all(problem.folder / "views"):

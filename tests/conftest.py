@@ -1,8 +1,11 @@
 """What tests of all layers share: the tests' own tiny problem, its graph run in-process, and copies of the tree."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -12,8 +15,10 @@ from raw_parcels import write_all
 
 import flows  # noqa: F401 - pins the processor before numpy is there
 from flows.land import land
+from tandem.clock import Clock
 from tandem.landing import Pin
 from tandem.params import Params
+from tandem.registry import Registry
 from tandem.settings import Settings
 
 settings.register_profile("same", derandomize=True, deadline=None)  # CI asks what it asked before, however busy
@@ -23,6 +28,7 @@ settings.load_profile("same")
 ROOT = Path(__file__).parents[1]
 TREE = ("flows", "tasks", "tandem", "problems", "dvc.yaml", "pyproject.toml", "requirements.lock", ".dvc", ".dvcignore")
 STAGES = ("ingest", "views", "training_set", "tune", "train", "evaluate", "bundle")
+AS_OF = datetime(2024, 4, 15)  # noqa: DTZ001
 PARCELS = ROOT / "tests" / "problems" / "parcels"
 
 
@@ -142,3 +148,22 @@ def rebuilt(built: Workspace, tmp_path: Path) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         yield workspace_at(root)
+
+
+@pytest.fixture(scope="session")
+def _mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow, for others to copy: making its tables takes seconds."""
+    var = tmp_path_factory.mktemp("mlflow")
+    Registry("p", Settings(var=var), Clock.stopped(AS_OF)).versions()
+    return var / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def tracked(_mlflow: Path, tmp_path: Path) -> Settings:
+    """Settings of an empty workspace with an MLflow of its own."""
+    settings = Settings(data=tmp_path / "data", var=tmp_path / "var")
+    copied = settings.var / "mlflow" / "mlflow.db"
+    copied.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(_mlflow)) as source, closing(sqlite3.connect(copied)) as target:
+        source.backup(target)
+    return settings

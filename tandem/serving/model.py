@@ -8,20 +8,21 @@ import onnxruntime
 
 from tandem.bundle import Bundle
 from tandem.serving.requests import Decoder, instant
-from tandem.vectors import Snapshot, Values, Vectors
+from tandem.snapshots import Snapshot
+from tandem.vectors import Values, Vectors
 
 
 class Model:
     """Scores requests as they would have been scored offline at the snapshot's tick."""
 
-    def __init__(self, bundle: Bundle, snapshot: Snapshot, tick: datetime, moment: datetime) -> None:
+    def __init__(self, bundle: Bundle, snapshot: Snapshot, moment: datetime) -> None:
         """Load all that an answer needs."""
         self.digest = bundle.digest
-        self.tick = tick.replace(tzinfo=UTC).isoformat()
+        self.tick = snapshot.tick.replace(tzinfo=UTC).isoformat()
         self.threshold: float = bundle.json("decision.json")["threshold"]
         self.actions: list[str] = bundle.json("decision.json")["actions"]
         self.decode = Decoder(bundle)
-        self._moment, self._snapshot, self._vectors = instant(moment), snapshot, Vectors(bundle.spec)
+        self._moment, self._row, self._vectors = instant(moment), snapshot.row, Vectors(bundle.spec)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # two would change last bits
         model = (bundle.folder / "model.onnx").read_bytes()
@@ -29,6 +30,6 @@ class Model:
 
     def scores(self, requests: Sequence[Values]) -> list[float]:
         """Give the probability of each request."""
-        rows = np.stack([self._vectors.of((*fields, self._moment), self._snapshot) for fields in requests])
+        rows = np.stack([self._vectors.of((*fields, self._moment), self._row) for fields in requests])
         scores: list[float] = self._session.run(["probabilities"], {"inputs": rows})[0][:, 1].tolist()
         return scores

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
-from commands import command
+from commands import command, environment, tandem
 from conftest import STAGES, Workspace
 
 from tandem.errors import GateError
@@ -150,3 +151,83 @@ def test_a_step_shows_as_a_task_inside_a_run_only(connected: dict[str, str]) -> 
     *_, first, second = runs(connected, "flow")
     assert [named_flows(connected)[run["flow_id"]] for run in (first, second)] == ["outer", "nested"]
     assert len([run for run in runs(connected, "task") if run["flow_run_id"] == second["id"]]) == 2
+
+
+@pytest.fixture
+def tracked(workspace: Workspace) -> Workspace:
+    done = command(workspace.root, "dvc", "config", "core.no_scm", "true")
+    assert done.returncode == 0, done.stderr
+    return workspace
+
+
+def test_the_walk_shows_each_stage_below_it_and_gives_the_lock_of_dvc(
+    prefect: dict[str, str], tracked: Workspace
+) -> None:
+    before = {run["id"] for run in runs(prefect, "flow")}
+    done = tandem(tracked.root, "run", beside=prefect)
+    assert (done.returncode, "leaked" in done.stderr, "prefect" in done.stderr.lower()) == (0, False, False), (
+        done.stderr
+    )
+    own = (tracked.root / "dvc.lock").read_bytes()
+    flows = named_flows(prefect)
+    new = [run for run in runs(prefect, "flow") if run["id"] not in before]
+    (top,) = [run for run in new if flows[run["flow_id"]] == "pipeline"]
+    tasks = {run["id"]: run for run in runs(prefect, "task")}
+    stages = [run for run in tasks.values() if run["flow_run_id"] == top["id"] and run["name"] in STAGES]
+    assert sorted(run["name"] for run in stages if run["state_type"] == "COMPLETED") >= sorted(STAGES)
+    for run in new:
+        if run["id"] != top["id"]:
+            stands_for = tasks[run["parent_task_run_id"]]
+            assert stands_for["flow_run_id"] == top["id"]
+            (parent,) = stands_for["task_inputs"]["__parents__"]
+            assert tasks[parent["id"]]["name"] == flows[run["flow_id"]]
+            assert [task for task in tasks.values() if task["flow_run_id"] == run["id"]], "its own tasks are below it"
+
+    done = tandem(tracked.root, "run", beside=prefect)
+    assert done.returncode == 0, done.stderr
+    last = [run for run in runs(prefect, "flow") if flows[run["flow_id"]] == "pipeline"][-1]
+    again = [run for run in runs(prefect, "task") if run["flow_run_id"] == last["id"]]
+    assert {run["name"]: run["state"]["name"] for run in again} == dict.fromkeys(STAGES, "Cached")
+
+    (tracked.root / "dvc.lock").unlink()
+    done = command(tracked.root, "dvc", "repro", "--force", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert (tracked.root / "dvc.lock").read_bytes() == own
+
+
+def test_a_failed_stage_shows_its_reason_and_a_rerun_starts_there(prefect: dict[str, str], tracked: Workspace) -> None:
+    params = tracked.root / "params.yaml"
+    said = params.read_text()
+    params.write_text(said.replace("  ece: 0.10", "  ece: 0.0"))
+    done = tandem(tracked.root, "run", beside=prefect)
+    assert done.returncode == GateError.exit_code, done.stderr
+    (failed,) = [run for run in runs(prefect, "task") if run["name"] == "bundle" and run["state_type"] == "FAILED"]
+    assert "no bundle: 1 of 7 gates failed" in failed["state"]["message"]
+    params.write_text(said)
+    done = tandem(tracked.root, "run", beside=prefect)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()[: len(STAGES)]] == ["cached"] * 5 + ["ran", "ran"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_walker_that_is_ended_leaves_no_server_and_no_lock(tracked: Workspace, how: signal.Signals) -> None:
+    words = [sys.executable, "-m", "flows.cli", "run", "--prefect"]
+    with subprocess.Popen(
+        words,
+        cwd=tracked.root,
+        env=environment(tracked.root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as walker:
+        assert walker.stdout is not None
+        assert walker.stdout.readline().startswith("ingest")
+        below = psutil.Process(walker.pid).children(recursive=True)
+        servers = [process for process in below if "uvicorn" in process.cmdline()]
+        assert len(servers) == 1
+        walker.send_signal(how)
+        walker.wait(LONGEST)
+    assert psutil.wait_procs(below, LONGEST)[1] == []
+    done = tandem(tracked.root, "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split()[:2] == ["ingest", "cached"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,18 +21,17 @@ from conftest import Workspace
 
 from flows.serve import due_snapshot
 from tandem.bundle import Bundle
-from tandem.errors import BundleError, MissingError
+from tandem.errors import MissingError, SnapshotError
 from tandem.problem import load_problem
 from tandem.serving.app import LARGEST
 from tandem.serving.model import Model
 from tandem.serving.requests import Decoder
-from tandem.vectors import Snapshot, Values, Vectors
+from tandem.snapshots import Snapshot
+from tandem.vectors import Values, Vectors
 from tandem.warehouse import Warehouse
-from tasks.snapshot import snapshot_at
-from tasks.splits import matrix
+from tasks.snapshots import Knowledge, write_due
 from tasks.training_set import requests_of
 
-TICKS = 200
 FORBIDDEN = {"pandas", "mlflow", "sklearn", "scipy", "xgboost", "polars", "duckdb"}
 SERVE = ("-m", "flows.cli", "serve", "--port", "0")
 LISTED = """
@@ -73,44 +73,6 @@ def microseconds(moment: datetime) -> int:
     return (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def test_online_and_offline_give_the_same_inputs_to_the_bit(
-    built: Workspace, bundle: Bundle, asked: pl.DataFrame
-) -> None:
-    offline = pl.read_parquet(built.data / "training_set" / "rows.parquet")
-    spec, decode, vectors = bundle.spec, Decoder(bundle), Vectors(bundle.spec)
-    names = [name for name in spec.fields if name != "moment"]
-    ticks = asked["due"].unique(maintain_order=True).sample(TICKS, seed=11).to_list()
-    compared = 0
-    for tick in ticks:
-        rows = asked.filter(due=tick)
-        snapshot = snapshot_at(built.data / "views", spec, tick)
-        given = zip(decode(body_of(rows, names)), rows["moment"], strict=True)
-        online = np.stack([vectors.of((*fields, microseconds(moment)), snapshot) for fields, moment in given])
-        expected = matrix(rows.select(spec.keys).join(offline, on=list(spec.keys), maintain_order="left"), spec.names)
-        assert online.dtype == expected.dtype == np.float32
-        np.testing.assert_array_equal(online.view(np.uint32), expected.view(np.uint32), err_msg=str(tick))
-        compared += len(rows)
-    assert compared > TICKS
-
-
-def test_a_null_key_meets_no_row_offline_nor_online(built: Workspace, bundle: Bundle) -> None:
-    view = bundle.spec.views[0].model_copy(update={"name": "null.keys"})
-    rows = pl.read_parquet(built.data / "views" / f"{bundle.spec.views[0].name}.parquet").head(3)
-    keys = list(view.keys)
-    nobody = rows.with_columns(pl.lit(None, pl.String).alias(key) for key in keys)
-    assert (
-        nobody.join_asof(nobody, on="valid_from", by=keys, check_sortedness=False)[f"{rows.columns[-1]}_right"]
-        .is_null()
-        .all()
-    )
-    spec = bundle.spec.model_copy(update={"views": (view,)})
-    folder = built.root.parent / "null"
-    folder.mkdir()
-    nobody.write_parquet(folder / "null.keys.parquet")
-    (folder / "views.json").write_text(f"[{view.model_dump_json()}]")
-    assert snapshot_at(folder, spec, datetime(2030, 1, 1)) == {"null.keys": {}}  # noqa: DTZ001
-
-
 def answer(model: Model, **changed: object) -> float:
     return model.scores(model.decode(json.dumps({"instances": [EXAMPLE | changed]}).encode()))[0]
 
@@ -130,58 +92,63 @@ INPUTS_OF_A_COURIER = ("courier_handed_6h", "courier_late_6h", "courier_signed",
 
 
 @pytest.fixture(scope="module")
-def due(built: Workspace, bundle: Bundle) -> tuple[datetime, Snapshot]:
-    return due_snapshot(built.data / "views", bundle.spec, bundle.as_of)
+def due(built: Workspace, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    folder = tmp_path_factory.mktemp("snapshots")
+    write_due(Knowledge(load_problem("parcels"), built.data / "facts", bundle.spec.grid, bundle.as_of), folder, 2)
+    return due_snapshot(folder, bundle, bundle.as_of)
 
 
 def vector_of(bundle: Bundle, snapshot: Snapshot, **changed: object) -> dict[str, float]:
     fields: Values = Decoder(bundle)(json.dumps({"instances": [EXAMPLE | changed]}).encode())[0]
-    made = Vectors(bundle.spec).of((*fields, microseconds(bundle.as_of)), snapshot)
+    made = Vectors(bundle.spec).of((*fields, microseconds(bundle.as_of)), snapshot.row)
     return dict(zip(bundle.spec.names, made.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("courier", [None, "c99"])
 def test_an_unknown_key_leaves_its_inputs_unknown_and_is_answered(
-    bundle: Bundle, due: tuple[datetime, Snapshot], courier: str | None
+    bundle: Bundle, due: Snapshot, courier: str | None
 ) -> None:
-    known, unknown = vector_of(bundle, due[1]), vector_of(bundle, due[1], courier=courier)
+    known, unknown = vector_of(bundle, due), vector_of(bundle, due, courier=courier)
     assert {name for name in known if np.isnan(known[name]) and name in INPUTS_OF_A_COURIER} <= {
         "courier_signed",
         "courier_here",
     }
     assert all(np.isnan(unknown[name]) for name in INPUTS_OF_A_COURIER)
     assert unknown["part_handed_7d"] == known["part_handed_7d"]
-    model = Model(bundle, due[1], due[0], bundle.as_of)
+    model = Model(bundle, due, bundle.as_of)
     assert 0 < answer(model, courier=courier) < 1
     assert answer(model, courier=courier) != answer(model)
 
 
-def test_a_field_that_may_be_missing_counts_as_null(bundle: Bundle, due: tuple[datetime, Snapshot]) -> None:
-    model = Model(bundle, due[1], due[0], bundle.as_of)
+def test_a_field_that_may_be_missing_counts_as_null(bundle: Bundle, due: Snapshot) -> None:
+    model = Model(bundle, due, bundle.as_of)
     without = {name: value for name, value in EXAMPLE.items() if name not in ("courier", "weight_g")}
     fields = model.decode(json.dumps({"instances": [without]}).encode())
     assert model.scores(fields) == [answer(model, courier=None, weight_g=None)]
 
 
-def test_a_batch_is_answered_as_its_requests_alone(
-    bundle: Bundle, due: tuple[datetime, Snapshot], asked: pl.DataFrame
-) -> None:
-    model = Model(bundle, due[1], due[0], bundle.as_of)
+def test_a_batch_is_answered_as_its_requests_alone(bundle: Bundle, due: Snapshot, asked: pl.DataFrame) -> None:
+    model = Model(bundle, due, bundle.as_of)
     requests = model.decode(body_of(asked.head(50), [name for name in bundle.spec.fields if name != "moment"]))
     assert model.scores(requests) == [model.scores([each])[0] for each in requests]
 
 
-def test_a_snapshot_is_of_the_newest_tick_that_is_a_lag_old(bundle: Bundle, due: tuple[datetime, Snapshot]) -> None:
-    assert due[0] == bundle.as_of - timedelta(minutes=15)
-    assert all(due[1][view.name] for view in bundle.spec.views)
+def test_a_snapshot_is_of_the_newest_tick_that_is_a_lag_old(bundle: Bundle, due: Snapshot) -> None:
+    assert due.tick == bundle.as_of - timedelta(minutes=15)
+    rows = due.rows()
+    assert all(rows[view.name] for view in bundle.spec.views)
 
 
-def test_views_that_the_bundle_does_not_know_are_refused(rebuilt: Workspace, bundle: Bundle) -> None:
-    views = rebuilt.data / "views"
-    known = json.loads((views / "views.json").read_text())
-    (views / "views.json").write_text(json.dumps(known[1:]))
-    with pytest.raises(BundleError, match=f"views does not hold {known[0]['name']} as the bundle knows it"):
-        due_snapshot(views, bundle.spec, bundle.as_of)
+def test_views_that_the_bundle_does_not_know_are_refused(bundle: Bundle, due: Snapshot) -> None:
+    view = bundle.spec.views[0]
+    other = view.model_copy(update={"values": {**view.values, "more": "DOUBLE"}})
+    with pytest.raises(SnapshotError, match=f"does not hold {view.name} as the bundle knows it"):
+        due.fits(bundle.spec.model_copy(update={"views": (other,)}))
+
+
+def test_a_moment_before_the_first_snapshot_is_told(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="holds no snapshot"):
+        due_snapshot(tmp_path, bundle, bundle.as_of)
 
 
 def test_without_a_bundle_there_is_no_server(workspace: Workspace) -> None:
@@ -241,8 +208,8 @@ def test_ids_are_made_by_the_server_and_unique(client: httpx.Client) -> None:
     assert len(set(ids)) == 2000
 
 
-def test_the_served_scores_are_the_models(client: httpx.Client, bundle: Bundle, due: tuple[datetime, Snapshot]) -> None:
-    model = Model(bundle, due[1], due[0], bundle.as_of)
+def test_the_served_scores_are_the_models(client: httpx.Client, bundle: Bundle, due: Snapshot) -> None:
+    model = Model(bundle, due, bundle.as_of)
     for changed in ({}, {"courier": "c06", "depot": "L1"}, {"weight_g": None}, {"express": False}):
         body = {"instances": [EXAMPLE | changed]}
         assert client.post("/v1/predict", json=body).json()["predictions"][0]["score"] == answer(model, **changed)

@@ -1,5 +1,7 @@
 """The tests' own problem: orders in Parquet, events in JSON lines, depots in CSV, all made up by tests/raw_parcels.py."""
 
+from datetime import timedelta
+
 from tandem.problem import Problem, Source
 
 PROBLEM = Problem(
@@ -13,4 +15,6 @@ PROBLEM = Problem(
     keys=("parcel",),
     rates=("depot", "part"),
     baselines={"without_history": ("courier.last_seen",)},
+    lookback=timedelta(days=33),
+    replayed=True,
 )

@@ -1,0 +1,28 @@
+"""Refresh what serving knows: take in what has landed, and write the snapshot of every tick that is due."""
+
+from pathlib import Path
+
+from tandem.clock import Clock, floor
+from tandem.landing import Pins
+from tandem.params import Params
+from tandem.problem import load_problem
+from tandem.run import operation
+from tandem.settings import Settings
+from tasks.ingest import facts_in_cache, parts_of
+from tasks.landing import landed_files
+from tasks.snapshots import Knowledge, write_due
+
+
+@operation
+def refresh(params: Params, settings: Settings) -> list[Path]:
+    """Bring the snapshots up to world time."""
+    problem = load_problem(params.problem)
+    now = Clock.of(problem, params, settings).now()
+    landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
+    parts = {
+        source.name: parts_of(source, {p.name: p for p in landed[source.name]}, landed, problem, settings.cache)
+        for source in problem.sources
+    }
+    facts = facts_in_cache(parts, problem, settings.cache)
+    known = Knowledge(problem, facts, params.features, floor(now, params.features.tick))
+    return write_due(known, settings.snapshots, settings.snapshots_kept)

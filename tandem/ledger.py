@@ -1,0 +1,128 @@
+"""The ledger: append-only rows, each bound to all before it, so that nothing is taken out or changed unseen.
+
+A segment is a file of lines, `{"chain", "salt", "row"}`, and has one writer at a time. The chain commits to salted
+digests of the rows and not to the rows themselves: a row can be erased, its digest left as a receipt, and the chain
+still holds. A line that was torn by a crash was never acknowledged; the next writer cuts it off.
+"""
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from tandem.errors import LedgerError
+
+START = "0" * 64
+SALT = 16
+
+
+class Line(msgspec.Struct):
+    """A row and its place in the chain; an erased row has left its digest."""
+
+    chain: str
+    salt: str = ""
+    row: msgspec.Raw = msgspec.Raw(b"")
+    erased: str = ""
+
+    def digest(self) -> str:
+        """Digest of the row, which its salt keeps from being guessed."""
+        return self.erased or salted(self.salt, bytes(self.row))
+
+
+def salted(salt: str, row: bytes) -> str:
+    """Digest of a row that nobody can guess who does not have it."""
+    return sha256(salt.encode() + row).hexdigest()
+
+
+def link(before: str, digest: str) -> str:
+    """Bind a row's digest to all that came before it."""
+    return sha256(f"{before}{digest}".encode()).hexdigest()
+
+
+class Segment:
+    """A segment that is being written."""
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        """Open it where it ended, without what a crash left half-written; durable rows survive a loss of power."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines, whole = _read(path)
+        self._durable = durable
+        self._file = path.open("ab", buffering=0)
+        if whole < path.stat().st_size:
+            self._file.truncate(whole)
+        self.rows = len(lines)
+        self._chain = lines[-1].chain if lines else START
+        self._encode = msgspec.json.Encoder().encode
+
+    def append(self, row: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+        """Write a row whole, or raise and leave none of it."""
+        said, salt = self._encode(row), os.urandom(SALT).hex()
+        chain = link(self._chain, salted(salt, said))
+        self._write(b'{"chain":"%b","salt":"%b","row":%b}\n' % (chain.encode(), salt.encode(), said))
+        self._chain, self.rows = chain, self.rows + 1
+
+    def _write(self, data: bytes) -> None:
+        end = self._file.tell()
+        try:
+            whole = self._file.write(data) == len(data)
+            if whole and self._durable:
+                os.fsync(self._file.fileno())
+        except OSError as exc:
+            whole, reason = False, str(exc)
+        else:
+            reason = "the disk is full"
+        if not whole:
+            self._file.truncate(end)
+            msg = f"{self._file.name}: {reason}"
+            raise LedgerError(msg)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Write in a `with`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close at its end."""
+        self.close()
+
+
+def _read(path: Path) -> tuple[list[Line], int]:
+    """Read the whole lines of a segment, and say where they end.
+
+    Raises:
+        LedgerError: a line is not what was written.
+
+    """
+    if not path.is_file():
+        return [], 0
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    lines, chain = [], START
+    for number, text in enumerate(data[:whole].splitlines(), 1):
+        try:
+            line = msgspec.json.decode(text, type=Line)
+        except msgspec.DecodeError as exc:
+            msg = f"{path}: line {number} is damaged: {exc}"
+            raise LedgerError(msg) from exc
+        chain = link(chain, line.digest())
+        if chain != line.chain:
+            msg = f"{path}: line {number} is not what was written, or a line before it is missing"
+            raise LedgerError(msg)
+        lines.append(line)
+    return lines, whole
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the rows of a segment that are whole, in their order, once its chain was checked; erased ones are left out.
+
+    Raises:
+        LedgerError: a line is not what was written.
+
+    """
+    return (msgspec.json.decode(line.row) for line in _read(path)[0] if not line.erased)

@@ -1,0 +1,284 @@
+"""The registry: MLflow's versions, and which of them takes traffic.
+
+Who takes traffic is one state, numbered by its generation. A change is first an event of the audit, and then shown in
+MLflow by a tag and aliases: so a change that was cut off between the two is finished by whoever comes next, and MLflow
+never tells two halves. One lock in the workspace orders all that writes.
+"""
+
+import getpass
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from filelock import FileLock
+from pydantic import Field, model_validator
+
+from tandem import ledger
+from tandem.bundle import Bundle
+from tandem.clock import Clock, wall_now
+from tandem.errors import BundleError, ConflictError, MissingError
+from tandem.params import Frozen
+from tandem.settings import Settings
+from tandem.tracking import QUIET
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+Role = Literal["champion", "challenger", "shadow"]
+ROLES: tuple[Role, ...] = ("champion", "challenger", "shadow")
+DIGEST, AS_OF, COMMIT, DIRTY = "tandem.digest", "tandem.as_of", "tandem.commit", "tandem.dirty"
+FIGURES, PROPOSAL, STATE = "tandem.figures", "tandem.proposal", "tandem.state"
+SHORTEST = 6
+FOLDER = "bundle"
+
+
+class State(Frozen):
+    """Which bundles take traffic, by digest."""
+
+    generation: int = Field(default=0, ge=0)
+    champion: str | None = None
+    challenger: str | None = None
+    share: float = Field(default=0.0, ge=0, le=1, description="of the requests, that the challenger answers")
+    shadow: str | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        named = [digest for digest in (self.champion, self.challenger, self.shadow) if digest]
+        if len(set(named)) < len(named):
+            msg = "one bundle cannot be two of champion, challenger and shadow"
+            raise ValueError(msg)
+        if named and not self.champion:
+            msg = "there is no challenger and no shadow without a champion"
+            raise ValueError(msg)
+        if self.share and not self.challenger:
+            msg = "there is no share without a challenger"
+            raise ValueError(msg)
+        return self
+
+    def of(self, digest: str) -> tuple[Role, ...]:
+        """Name what a bundle is."""
+        return tuple(role for role in ROLES if getattr(self, role) == digest)
+
+
+class Version(Frozen):
+    """One version of a problem's model."""
+
+    version: int
+    digest: str
+    as_of: datetime
+    created: datetime
+    run: str
+    commit: str | None
+    dirty: bool
+    """Whether it was made of code that no commit holds."""
+    figures: dict[str, float | None]
+    proposal: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, found: "ModelVersion") -> Self:
+        """Take over what MLflow keeps."""
+        tags: dict[str, str] = dict(found.tags)
+        created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).replace(tzinfo=None)
+        return cls(
+            version=int(found.version),
+            digest=tags[DIGEST],
+            as_of=datetime.fromisoformat(tags[AS_OF]),
+            created=created,
+            run=str(found.run_id),
+            commit=tags.get(COMMIT),
+            dirty=tags[DIRTY] != "no",
+            figures=json.loads(tags.get(FIGURES, "{}")),
+            proposal=json.loads(tags.get(PROPOSAL, "null")),
+        )
+
+
+def actor() -> str:
+    """Name who does it."""
+    return os.environ.get("TANDEM_ACTOR") or getpass.getuser()
+
+
+class Registry:
+    """The versions of one problem, and their state."""
+
+    def __init__(self, problem: str, settings: Settings, clock: Clock) -> None:
+        """Open nothing yet."""
+        self.problem, self._settings, self._clock = problem, settings, clock
+        self._audit = settings.var / "ledger" / "audit" / "0"
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client; 3 s to import."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient  # noqa: PLC0415
+
+        uri = self._settings.tracking
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one who writes; what another left unfinished is finished first."""
+        folder = self._audit.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock", poll_interval=0.01):
+            yield
+
+    def experiment(self) -> str:
+        """Find the problem's experiment, or make it; its files are beside a database that is a file."""
+        if found := self.client.get_experiment_by_name(self.problem):
+            return str(found.experiment_id)
+        uri = self._settings.tracking
+        database = uri.removeprefix("sqlite:///")
+        beside = Path(database).absolute().with_name("artifacts").as_uri() if database != uri else None
+        return str(self.client.create_experiment(self.problem, artifact_location=beside))
+
+    def create(self, run: str, tags: dict[str, str]) -> Version:
+        """Make a version of the bundle that a run holds; only inside of `lock`."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode  # noqa: PLC0415
+
+        try:
+            self.client.create_registered_model(self.problem)
+        except MlflowException as exc:
+            if exc.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+        source = f"{self.client.get_run(run).info.artifact_uri}/{FOLDER}"
+        return Version.read(self.client.create_model_version(self.problem, source, run, tags))
+
+    def propose(self, version: Version, proposal: dict[str, Any]) -> None:
+        """Write beside a version what it should be, and why."""
+        self.client.set_model_version_tag(self.problem, str(version.version), PROPOSAL, json.dumps(proposal))
+
+    def fetch(self, version: Version, target: Path) -> Bundle:
+        """Lay out a version's bundle.
+
+        Raises:
+            BundleError: what the registry holds is not the bundle that it says it is.
+
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+            self.client.download_artifacts(version.run, FOLDER, folder)
+            found = Bundle.open(Path(folder) / FOLDER)
+            if found.digest != version.digest:
+                msg = f"version {version.version} should be {version.digest}, but the registry holds {found.digest}"
+                raise BundleError(msg)
+            shutil.rmtree(target, ignore_errors=True)
+            found.folder.rename(target)
+        return Bundle.open(target)
+
+    def versions(self) -> list[Version]:
+        """List all versions, oldest first."""
+        found = self.client.search_model_versions(f"name = '{self.problem}'", max_results=10_000)
+        return sorted((Version.read(each) for each in found if DIGEST in each.tags), key=lambda v: v.version)
+
+    def find(self, ref: str) -> Version:
+        """Find a version by its number, its alias, or its digest or the beginning of it.
+
+        Raises:
+            MissingError: there is none, or more than one.
+
+        """
+        versions, digest = self.versions(), getattr(self.state(), ref, None) if ref in ROLES else ref
+        found = [v for v in versions if digest and _means(v, digest)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(f"{v.version} ({v.digest[:12]})" for v in versions[-5:]) or "none: `tandem publish` makes one"
+        msg = f"{'several versions begin with' if found else 'there is no version'} {ref!r}; there are {known}"
+        raise MissingError(msg)
+
+    def events(self) -> list[dict[str, Any]]:
+        """List all audit events of this problem, oldest first."""
+        return [event for event in ledger.rows(self._audit) if event["problem"] == self.problem]
+
+    def state(self) -> State:
+        """Tell which bundles take traffic."""
+        return next((State(**event["state"]) for event in reversed(self.events()) if "state" in event), State())
+
+    def record(self, event: str, **said: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+        """Add an event to the audit; only inside of `lock`."""
+        with ledger.Segment(self._audit, durable=True) as audit:
+            row = {
+                "number": audit.rows + 1,
+                "event": event,
+                "problem": self.problem,
+                "world": self._clock.now().isoformat(),
+                "wall": wall_now().isoformat(),
+                "by": actor(),
+            }
+            audit.append(row | said)
+
+    def change(self, event: str, before: State, after: State, reason: str, **said: Any) -> State:  # noqa: ANN401
+        """Go from one state to the next; the only way to.
+
+        Raises:
+            ConflictError: the state is no longer the one that was decided on.
+
+        """
+        with self.lock():
+            now = self.state()
+            if now.generation != before.generation:
+                msg = f"generation {before.generation} is over: {self._last_change()}. Look again, and decide again"
+                raise ConflictError(msg)
+            after = after.model_copy(update={"generation": now.generation + 1})
+            self.record(event, reason=reason, before=now.model_dump(), state=after.model_dump(), **said)
+            self.show(after)
+        return after
+
+    def _last_change(self) -> str:
+        last = next(event for event in reversed(self.events()) if "state" in event)
+        return f"{last['by']} made {str(last['state']['champion'])[:12]} champion or kept it, because: {last['reason']}"
+
+    def show(self, state: State) -> None:
+        """Show a state in MLflow: the tag is the whole of it, aliases are for people."""
+        numbers = {version.digest: version.version for version in self.versions()}
+        for role in ROLES:
+            digest = getattr(state, role)
+            if digest in numbers:
+                self.client.set_registered_model_alias(self.problem, role, str(numbers[digest]))
+            else:
+                self.client.delete_registered_model_alias(self.problem, role)
+        self.client.set_registered_model_tag(self.problem, STATE, json.dumps(state.model_dump()))
+
+    def settle(self) -> State:
+        """Show the state, where MLflow shows another one: after a crash, or after somebody changed it there."""
+        with self.lock():
+            state = self.state()
+            if state.generation and self._shown() != state:
+                self.show(state)
+        return state
+
+    def _shown(self) -> State | None:
+        model = self.client.get_registered_model(self.problem)
+        numbers = {str(version.version): version.digest for version in self.versions()}
+        aliases = {role: numbers.get(str(model.aliases.get(role))) for role in ROLES}
+        state = State.model_validate_json(model.tags.get(STATE, "{}"))
+        return state if aliases == {role: getattr(state, role) for role in ROLES} else None
+
+
+def _means(version: Version, ref: str) -> bool:
+    return ref == str(version.version) or (len(ref) >= SHORTEST and version.digest.startswith(ref))
+
+
+def champions(events: Sequence[dict[str, Any]]) -> list[str]:
+    """List the champions that a rollback goes back through: each promotion adds one, each rollback takes one."""
+    line: list[str] = []
+    for event in events:
+        if "state" not in event:
+            continue
+        champion = event["state"]["champion"]
+        if event["event"] == "rollback":
+            line = line[:-1]
+        elif champion and line[-1:] != [champion]:
+            line.append(champion)
+    return line

@@ -1,0 +1,93 @@
+"""Who takes traffic next: every state makes sense, and each change is one that was meant."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tandem.errors import RegistryError
+from tandem.registry import Role, State, Version, champions
+from tasks.promote import promoted, withdrawn
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+DAY = datetime(2024, 1, 1)  # noqa: DTZ001
+
+
+def version(digest: str, *, dirty: bool = False) -> Version:
+    return Version(
+        version=1, digest=digest, as_of=DAY, created=DAY, run="", commit=None, dirty=dirty, figures={}, proposal=None
+    )
+
+
+FULL = State(generation=7, champion=A, challenger=B, share=0.25, shadow=C)
+
+
+@pytest.mark.parametrize(
+    ("before", "digest", "role", "share", "after"),
+    [
+        (State(), A, "champion", None, State(champion=A)),
+        (State(champion=A), B, "challenger", None, State(champion=A, challenger=B)),
+        (State(champion=A), B, "challenger", 0.1, State(champion=A, challenger=B, share=0.1)),
+        (State(champion=A, challenger=B, share=0.1), B, "challenger", 0.5, State(champion=A, challenger=B, share=0.5)),
+        (State(champion=A, challenger=B, share=0.1), C, "challenger", None, State(champion=A, challenger=C)),
+        (State(champion=A, challenger=B, share=0.1), B, "champion", None, State(champion=B)),
+        (State(champion=A, challenger=B, share=0.1), C, "champion", None, State(champion=C, challenger=B, share=0.1)),
+        (State(champion=A, challenger=B, share=0.1), B, "shadow", None, State(champion=A, shadow=B)),
+        (State(champion=A), B, "shadow", None, State(champion=A, shadow=B)),
+        (FULL, C, "challenger", None, State(generation=7, champion=A, challenger=C)),
+    ],
+)
+def test_a_version_gets_a_role(before: State, digest: str, role: Role, share: float | None, after: State) -> None:
+    assert promoted(before, version(digest), role, share) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "digest", "role", "share", "why"),
+    [
+        (State(), A, "challenger", None, "without a champion"),
+        (State(), A, "shadow", None, "without a champion"),
+        (State(champion=A), A, "challenger", None, "without a champion"),
+        (State(champion=A), A, "champion", None, "nothing would change"),
+        (State(champion=A), B, "shadow", 0.5, "a share is a challenger's"),
+        (State(champion=A), B, "challenger", 1.5, "less than or equal to 1"),
+        (State(champion=A), B, "challenger", -0.1, "greater than or equal to 0"),
+        (FULL, B, "challenger", 0.25, "nothing would change"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(before: State, digest: str, role: Role, share: float | None, why: str) -> None:
+    with pytest.raises(RegistryError, match=why):
+        promoted(before, version(digest), role, share)
+
+
+def test_code_that_no_commit_holds_never_becomes_champion() -> None:
+    with pytest.raises(RegistryError, match="no commit holds"):
+        promoted(State(), version(A, dirty=True), "champion", None)
+    assert promoted(State(champion=A), version(B, dirty=True), "shadow", None).shadow == B
+
+
+def test_a_role_can_be_taken_away() -> None:
+    assert withdrawn(FULL, "challenger") == State(generation=7, champion=A, shadow=C)
+    assert withdrawn(FULL, "shadow") == State(generation=7, champion=A, challenger=B, share=0.25)
+    assert withdrawn(State(champion=A), "champion") == State()
+    with pytest.raises(RegistryError, match="without a champion"):
+        withdrawn(FULL, "champion")
+    with pytest.raises(RegistryError, match="there is no shadow"):
+        withdrawn(State(champion=A), "shadow")
+
+
+def test_rollbacks_go_back_one_champion_each() -> None:
+    def event(name: str, champion: str | None) -> dict[str, Any]:
+        return {"event": name, "state": State(champion=champion).model_dump()}
+
+    told: list[dict[str, Any]] = [
+        event("promote", A),
+        {"event": "publish"},
+        event("promote", B),
+        event("promote", B),
+        event("promote", C),
+    ]
+    assert champions(told) == [A, B, C]
+    assert champions([*told, event("rollback", B)]) == [A, B]
+    assert champions([*told, event("rollback", B), event("rollback", A)]) == [A]
+    assert champions([*told, event("rollback", B), event("promote", C)]) == [A, B, C]
+    assert champions([event("withdraw", None)]) == []
