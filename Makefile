@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup fmt check unit test e2e repro run serve bench clean features
+.PHONY: help setup fmt check unit test e2e repro run publish serve bench clean features
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -69,9 +69,13 @@ e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the sa
 repro: $(VENV)/run ## Run the pipeline's changed stages with DVC
 	dvc repro
 
-run: $(VENV)/run ## Data to a served model: run the pipeline and serve it (PORT=8080)
+run: $(VENV)/run ## Data to a served model: run the pipeline, publish and serve (PORT=8080)
 	tandem run
+	tandem publish
 	exec tandem serve
+
+publish: $(VENV)/run ## Register the bundle that the pipeline made, and hold it against the champion
+	tandem publish
 
 features: $(VENV)/run ## Write docs/features.md, the catalogue of features, from what the pipeline made
 	tandem features

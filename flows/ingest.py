@@ -6,7 +6,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import entry, operation
 from tandem.settings import Settings
-from tasks.ingest import parts_of, report, write_facts, write_quarantine
+from tasks.ingest import all_parts, report, write_facts, write_quarantine
 from tasks.landing import landed_files
 
 
@@ -16,10 +16,7 @@ def ingest(params: Params, settings: Settings) -> None:
     problem = load_problem(params.problem)
     target = settings.of(problem.name)
     landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
-    parts = {
-        source.name: parts_of(source, {p.name: p for p in landed[source.name]}, landed, problem, settings.cache)
-        for source in problem.sources
-    }
+    parts = all_parts(landed, problem, settings.cache)
     write_facts(parts, problem, target / "facts")
     write_quarantine(parts, target / "quarantine")
     write_json(target / "reports" / "ingest.json", report(parts, landed, problem, target / "facts"))

@@ -8,7 +8,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.settings import Settings
-from tasks.ingest import facts_in_cache, parts_of
+from tasks.ingest import all_parts, facts_in_cache
 from tasks.landing import landed_files
 from tasks.snapshots import Knowledge, write_due
 
@@ -19,10 +19,7 @@ def refresh(params: Params, settings: Settings) -> list[Path]:
     problem = load_problem(params.problem)
     now = Clock.of(problem, params, settings).now()
     landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
-    parts = {
-        source.name: parts_of(source, {p.name: p for p in landed[source.name]}, landed, problem, settings.cache)
-        for source in problem.sources
-    }
+    parts = all_parts(landed, problem, settings.cache)
     facts = facts_in_cache(parts, problem, settings.cache)
     known = Knowledge(problem, facts, params.features, floor(now, params.features.tick))
     return write_due(known, settings.snapshots, settings.snapshots_kept)

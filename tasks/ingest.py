@@ -180,6 +180,14 @@ def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Prob
     return list(parts.values())
 
 
+def all_parts(landed: Landed, spec: Problem, cache: Path) -> dict[str, list[Path]]:
+    """Give the parts of all sources."""
+    return {
+        source.name: parts_of(source, {path.name: path for path in landed[source.name]}, landed, spec, cache)
+        for source in spec.sources
+    }
+
+
 def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
     """Read the accepted rows of a source that others look things up in."""
     contract = spec.contracts.SOURCES[source.name]

@@ -15,7 +15,7 @@ def count(event, args):
     global left
     writes = event == "open" and isinstance(args[1], str) and args[1][0] in "wxa"
     changes = writes or event in ("os.mkdir", "os.rename", "os.remove", "shutil.rmtree", "shutil.copyfile")
-    if changes and os.getcwd() in os.path.abspath(str(args[0])):
+    if changes and os.getcwd() in (path := os.path.abspath(str(args[0]))) and "__pycache__" not in path:
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

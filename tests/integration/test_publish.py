@@ -1,15 +1,13 @@
 """Published: one version and one run for each bundle, whoever publishes it, how often, and however it is cut off."""
 
-import multiprocessing
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from shutil import which
-from typing import Any
 
 import pytest
 from conftest import AS_OF, Workspace
+from published import opened, whole
 
 from flows.move import bring_in, export
 from flows.promote import promote
@@ -23,16 +21,10 @@ from tandem.origin import origin_of
 from tandem.registry import Registry, State
 from tandem.settings import Settings
 
-RACERS = 8
-
 
 @pytest.fixture
 def bundle(built: Workspace) -> Bundle:
     return Bundle.open(built.data / "bundle")
-
-
-def opened(settings: Settings) -> Registry:
-    return Registry("parcels", settings, Clock.stopped(AS_OF))
 
 
 @pytest.fixture(autouse=True)
@@ -51,25 +43,6 @@ def another(bundle: Bundle, folder: Path, **annotations: str) -> Bundle:
     shutil.copytree(bundle.folder, folder)
     seal(folder, bundle.annotations | annotations)
     return Bundle.open(folder)
-
-
-def runs(registry: Registry) -> list[Any]:
-    return list(registry.client.search_runs([registry.experiment()]))
-
-
-def whole(registry: Registry, bundle: Bundle) -> None:
-    """One version, one run, a child for each trial, and one event."""
-    (version,) = registry.versions()
-    assert version.digest == bundle.digest
-    trials = bundle.json("trials.json")
-    parents = [run for run in runs(registry) if "mlflow.parentRunId" not in run.data.tags]
-    children = [run for run in runs(registry) if run.data.tags.get("mlflow.parentRunId") == version.run]
-    assert [run.info.run_id for run in parents] == [version.run]
-    assert sorted(run.data.tags["tandem.trial"] for run in children) == sorted(str(t["number"]) for t in trials)
-    assert {run.info.status for run in runs(registry)} == {"FINISHED"}
-    assert parents[0].data.metrics["auc"] == bundle.json("reports/evaluation.json")["overall"]["auc"]
-    assert parents[0].data.params["as_of"] == AS_OF.isoformat()
-    assert [event["digest"] for event in registry.events() if event["event"] == "publish"] == [bundle.digest]
 
 
 def test_the_first_becomes_champion_and_again_nothing_changes(
@@ -109,61 +82,6 @@ def test_a_second_is_judged_on_the_same_rows_and_proposed_or_not(
 
     _, proposal = publish(registry, another(bundle, tmp_path / "far", note="elsewhere"), tracked)
     assert proposal["reason"] == "not compared: the rows it was tested on are not here"
-
-
-def racer(settings: Settings, folder: Path) -> None:
-    os.chdir(settings.var)
-    publish(opened(settings), Bundle.open(folder), settings)
-
-
-def test_many_who_publish_at_once_make_one_version_and_one_run(
-    registry: Registry, bundle: Bundle, tracked: Settings
-) -> None:
-    apart = multiprocessing.get_context("forkserver")
-    apart.set_forkserver_preload(["mlflow", "flows.publish"])
-    racers = [apart.Process(target=racer, args=(tracked, bundle.folder)) for _ in range(RACERS)]
-    for each in racers:
-        each.start()
-    for each in racers:
-        each.join()
-    assert [each.exitcode for each in racers] == [0] * RACERS
-    whole(registry, bundle)
-    assert registry.settle() == State(generation=1, champion=bundle.digest)
-
-
-class CutOff:
-    """MLflow's client, up to a call in whose stead the process is gone."""
-
-    def __init__(self, client: object, calls: int) -> None:
-        self._client, self._left = client, calls
-
-    def __getattr__(self, name: str) -> object:
-        self._left -= 1
-        if self._left < 0:
-            os._exit(9)
-        return getattr(self._client, name)
-
-
-def cut_off(settings: Settings, folder: Path, calls: int) -> None:
-    os.chdir(settings.var)
-    registry = opened(settings)
-    vars(registry)["client"] = CutOff(registry.client, calls)
-    publish(registry, Bundle.open(folder), settings)
-
-
-def test_cut_off_anywhere_it_is_completed_by_the_next(registry: Registry, bundle: Bundle, tracked: Settings) -> None:
-    apart = multiprocessing.get_context("forkserver")
-    apart.set_forkserver_preload(["mlflow", "flows.publish"])
-    calls, code = 0, 9
-    while code == 9:
-        process = apart.Process(target=cut_off, args=(tracked, bundle.folder, calls))
-        process.start()
-        process.join()
-        code, calls = process.exitcode or 0, calls + 2
-    assert code == 0
-    assert calls > 10, "it was cut off at many places"
-    whole(registry, bundle)
-    assert registry.settle() == State(generation=1, champion=bundle.digest)
 
 
 def git(folder: Path, *words: str) -> str:

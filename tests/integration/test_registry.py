@@ -1,23 +1,17 @@
 """The registry on a real MLflow: one winner of every race, no half state, and nothing that the audit does not tell."""
 
-import multiprocessing
-import random
-from contextlib import suppress
 from datetime import datetime
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
 from flows.promote import promote, rollback
-from tandem import ledger
 from tandem.clock import Clock
 from tandem.errors import ConflictError, LedgerError, MissingError, RegistryError
 from tandem.registry import Registry, State
 from tandem.settings import Settings
 
 DAY = datetime(2024, 1, 1)  # noqa: DTZ001
-RACERS, RACES = 5, 8
 
 
 def digest(number: int) -> str:
@@ -125,33 +119,3 @@ def test_an_audit_that_was_changed_stops_everything(registry: Registry, settings
     path.write_bytes(path.read_bytes().replace(b"the first", b"the FIRST"))
     with pytest.raises(LedgerError, match="line 1"):
         promote(registry, "3", "champion", None, "unseen")
-
-
-def race(settings: Settings, number: int, barrier: Barrier, races: int) -> None:
-    """One of those who all decide on the same state and then act at once."""
-    registry = Registry("p", settings, Clock.stopped(DAY))
-    draw = random.Random(number)  # noqa: S311
-    for _ in range(races):
-        before = registry.state()
-        free = [digest(n) for n in range(1, 5) if digest(n) != before.champion]
-        barrier.wait()
-        with suppress(ConflictError):
-            registry.change("promote", before, State(champion=draw.choice(free)), f"by {number}")
-        barrier.wait()
-
-
-def test_of_a_race_there_is_one_winner_and_no_gap(settings: Settings, registry: Registry) -> None:
-    apart = multiprocessing.get_context("forkserver")
-    apart.set_forkserver_preload(["mlflow", "tandem.registry"])  # 3 s, once
-    barrier = apart.Barrier(RACERS)
-    racers = [apart.Process(target=race, args=(settings, number, barrier, RACES)) for number in range(RACERS)]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join()
-    assert [racer.exitcode for racer in racers] == [0] * RACERS
-    events = list(ledger.rows(audit(settings)))
-    assert [event["number"] for event in events] == list(range(1, RACES + 1))
-    assert [event["state"]["generation"] for event in events] == list(range(1, RACES + 1))
-    assert registry.settle().champion == events[-1]["state"]["champion"]
-    assert shown(registry)["champion"] == int(events[-1]["state"]["champion"][0], 16)
