@@ -9,6 +9,7 @@ from pydantic import Field
 from tandem.params import Frozen
 
 PREFIX = "TANDEM_"
+Accept = Literal["any", "attested"]
 
 
 class Settings(Frozen):
@@ -22,7 +23,7 @@ class Settings(Frozen):
     """Where trials can be watched; none given: SQLite under var/mlflow. Empty: nowhere."""
     first_publish: Literal["champion", "nothing"] = "champion"
     """What the first bundle of a workspace becomes by itself."""
-    accept: Literal["any", "attested"] = "any"
+    accept: Accept = "any"
     """Which bundles may become champion."""
     snapshots_kept: int = Field(default=144, gt=0)
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""

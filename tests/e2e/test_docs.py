@@ -22,7 +22,7 @@ from conftest import ROOT
 from flows.cli import app
 from tasks.show import figures_table
 
-RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md")
+RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/registry.md")
 """Pages whose `sh` blocks are run, in their order; no other page has any."""
 SERVERS = {"make run", "make serve", "tandem serve"}
 """They stay in the foreground: started as in a terminal of their own, and stopped by SIGTERM at the end of the page."""
@@ -128,8 +128,8 @@ def clone(ran: tuple[Path, str], tmp_path: Path) -> Path:
     for stamp in ("uv", "run", "dev"):  # newer than the locks: `make setup` finds all done
         (folder / ".venv" / stamp).parent.mkdir(exist_ok=True)
         (folder / ".venv" / stamp).touch()
-    identity = ("-c", "user.name=reader", "-c", "user.email=reader@example.org")
-    for words in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "clone"]):
+    identity = (["config", "user.name", "reader"], ["config", "user.email", "reader@example.org"])
+    for words in (["init", "--quiet"], *identity, ["add", "--all"], ["commit", "--quiet", "--message", "clone"]):
         done = command(folder, "git", *words)
         assert done.returncode == 0, done.stderr
     return folder
