@@ -20,7 +20,7 @@ from tandem.errors import BundleError
 from tandem.settings import Settings
 from tandem.tables import cell
 from tasks import card
-from tasks.report import markup, page, slices
+from tasks.report import figure, markup, page, slices
 
 Tandem = Callable[..., tuple[int, str, str]]
 
@@ -92,8 +92,10 @@ def test_the_card_says_what_the_stages_found(bundle: Bundle, said: dict[str, str
 def test_the_card_counts_what_was_landed_and_what_is_in_quarantine(bundle: Bundle, said: dict[str, str]) -> None:
     landings = bundle.json("reports/ingest.json")["sources"]["events"]["landings"].values()
     rows, bad = (sum(of["events"][what] for of in landings) for what in ("rows", "quarantined"))
+    kinds = ("scanned", "delivered", "lost")
+    facts, odd = (sum(of[kind][what] for of in landings for kind in kinds) for what in ("rows", "quarantined"))
     assert bad > 0
-    assert f"| events | {len(landings)} | {rows} | {bad} |" in said["Data"]
+    assert f"| events | {len(landings)} | {rows} | {bad} | {facts} | {odd} |" in said["Data"]
 
 
 def test_the_card_keeps_the_words_of_the_problem(said: dict[str, str]) -> None:
@@ -175,7 +177,7 @@ def test_what_stands_in_the_data_is_text_on_the_page(text: str) -> None:
     assert {"script", "img", "a"} & set(found.tags) == set()
     figures = {"auc": 0.5, "intervals": {"auc": [0.4, None]}}
     shown = slices({"overall": figures, "slices": {"column": {"judged": {text: figures}}}})
-    assert {"script", "img", "a"} & set(Page(shown).tags) == set()
+    assert {"script", "img", "a"} & set(Page(shown + figure("", text, text)).tags) == set()
 
 
 def test_card_prints_the_bundles_card(tandem: Tandem, bundle: Bundle) -> None:

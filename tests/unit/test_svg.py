@@ -68,6 +68,8 @@ def test_words_are_words(name: str) -> None:
     svg = ranges(name, UNIT, [Range(name, 0.5)])
     assert name in [text.text for text in drawn(svg, "text")]
     assert drawn(svg, "script") == []
+    (dot,) = drawn(plot("t", UNIT, UNIT, [Series("a", [(0, 0)], "dots", words=[name])]), "circle")
+    assert dot.findtext("title") == name
 
 
 def test_a_long_name_is_cut_where_it_would_not_fit() -> None:
