@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -34,8 +36,12 @@ class Role(StrEnum):
     shadow = "shadow"
 
 
+REPORT = Path("build/report.html")
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the problem's own if not given.")
+]
+VersionArgument = Annotated[
+    str | None, typer.Argument(metavar="[VERSION]", help="One in the registry: its number, digest or alias.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 
@@ -366,6 +372,38 @@ def diff(
 
 
 @app.command()
+def card(version: VersionArgument = None, bundle: BundleOption = None) -> None:
+    """Print a model's card.
+
+    Data, intended use, limits, figures by slice and month, baselines, calibration, costs, fairness, how to rebuild.
+
+    Example: tandem card champion
+    """
+    from tandem.card import CARD  # noqa: PLC0415
+
+    with _chosen(version, bundle) as found:
+        _say(found.text(CARD).rstrip())
+
+
+@app.command()
+def report(
+    version: VersionArgument = None,
+    bundle: BundleOption = None,
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write it.")] = REPORT,
+) -> None:
+    """Write a model's card with plots, as a page for a browser.
+
+    One file of HTML that loads nothing else.
+
+    Example: tandem report --to report.html
+    """
+    from flows.report import report as flow  # noqa: PLC0415
+
+    with _chosen(version, bundle) as found:
+        _say(f"wrote {flow(found, target)}")
+
+
+@app.command()
 def features(
     target: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write it.")] = Path("docs/features.md"),
 ) -> None:
@@ -396,6 +434,23 @@ def doctor(*, as_json: JsonOption = False) -> None:
     _json(found) if as_json else _say(doctor_report(found))
     if not all(check["ok"] for check in found):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _chosen(version: str | None, folder: Path | None) -> Iterator[Any]:
+    """Open a version's bundle, or that of a folder; the problem's own if neither is named."""
+    from tandem.bundle import Bundle  # noqa: PLC0415
+
+    if version and folder:
+        msg = "name a VERSION or --bundle, not both"
+        raise typer.BadParameter(msg)
+    if version:
+        registry = _registry()
+        with TemporaryDirectory(prefix="tandem-") as place:
+            yield registry.fetch(registry.find(version), Path(place) / "bundle")
+    else:
+        params, settings = _read()
+        yield Bundle.open(folder or settings.of(params.problem) / "bundle")
 
 
 def _registry() -> Any:  # noqa: ANN401 - imported when it is needed

@@ -192,6 +192,23 @@ def test_words_of_make_and_commands_of_tandem_exist(name: str) -> None:
                 assert word in commands or word.startswith("-"), line
 
 
+def test_the_page_on_the_paper_goes_through_all_of_it() -> None:
+    text = page("docs/paper.md")
+    rows = re.findall(r"^\| ([PCR]\d) \| ", text, re.MULTILINE)
+    assert rows == [f"{kind}{n}" for kind, last in (("P", 9), ("C", 9), ("R", 7)) for n in range(1, last + 1)]
+    steps = re.split(r"^### (\d+)\. ", text, flags=re.MULTILINE)[1:]
+    assert steps[::2] == [str(n) for n in range(1, 29)]
+    for number, said in zip(steps[::2], steps[1::2], strict=True):
+        bold = re.findall(r"\*\*([^*]+)\*\*", " ".join(said.split("\n## ")[0].split()))
+        parts = [
+            word
+            for part in ("What it is", "Where", "Tool, and why", "What else would do")
+            for word in bold
+            if word.startswith(part)
+        ]
+        assert len(parts) == 4, number
+
+
 def test_the_changelog_speaks_of_this_version() -> None:
     (version,) = re.findall(r'^version = "(.+)"$', page("pyproject.toml"), re.MULTILINE)
     assert re.search(rf"^## .*{re.escape(version)}", page("CHANGELOG.md"), re.MULTILINE)
