@@ -59,7 +59,7 @@ unit: $(VENV)/dev ## Unit tests alone; on another Python: PYTHON=python3.13 VENV
 
 test: $(VENV)/dev ## Unit, property and integration tests
 	coverage erase
-	coverage run -m pytest tests/unit tests/property tests/integration
+	coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope tests/unit tests/property tests/integration
 	coverage combine --quiet
 	coverage report
 

@@ -7,6 +7,7 @@ never tells two halves. One lock in the workspace orders all that writes.
 
 import getpass
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -123,6 +124,7 @@ class Registry:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # noqa: PLC0415
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         uri = self._settings.tracking
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
