@@ -245,7 +245,7 @@ def promote(
 
     The only way to. Each change is an event of the audit, with its reason and who made it.
 
-    Example: tandem promote aa94a6e28e6b --as challenger --share 0.1 --reason "better log loss on October"
+    Example: tandem promote 3bc30292fde0 --as challenger --share 0.1 --reason "better log loss on October"
     """
     from flows.promote import promote as flow  # noqa: PLC0415
 
