@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +55,7 @@ def run(
     *,
     force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False,
     advance: Annotated[bool, typer.Option("--advance", help="First set as_of to the last closed day.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="As of each closed day since the last, and publish each.")] = False,
     in_prefect: Annotated[bool, typer.Option("--prefect", help="Show it in Prefect, on a server of its own.")] = False,
 ) -> None:
     """Run what changed, from raw data to a bundle.
@@ -63,18 +65,19 @@ def run(
 
     Example: tandem run
     """
-    from flows.pipeline import pipeline  # noqa: PLC0415
+    from flows.due import due as flow  # noqa: PLC0415
+    from flows.pipeline import last_closed_day, pipeline  # noqa: PLC0415
+    from tandem.schedule import PIPELINE, alone  # noqa: PLC0415
     from tasks.show import figures_table  # noqa: PLC0415
 
     params, settings = _read()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if in_prefect:
-        from tandem.prefect_runs import server  # noqa: PLC0415
-
-        with server():
-            pipeline(force=force, advance=advance)
-    else:
-        pipeline(force=force, advance=advance)
+    with _prefect() if in_prefect else nullcontext():
+        if due:
+            flow(settings)
+        else:
+            with alone(settings.schedule, PIPELINE):
+                pipeline(force=force, as_of=last_closed_day() if advance else None)
     _say(figures_table(settings.of(params.problem)))
 
 
@@ -190,18 +193,34 @@ def backtest(
 
 
 @app.command()
-def status(*, as_json: JsonOption = False) -> None:
+def status(
+    *,
+    within: Annotated[
+        float | None, typer.Option(min=0, metavar="MINUTES", help="Exit with 7 unless each flow ended that lately.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say which stages are up to date.
 
-    Each is cached, changed or was never run.
+    Each stage is cached, changed or was never run. Each scheduled flow ended at some time of the wall's, and has done
+    all that was due up to some moment of the world's: a scheduler that died looks as healthy as one with nothing to do.
 
-    Example: tandem status --json
+    Example: tandem status --within 90
     """
     from tandem.graph import Graph  # noqa: PLC0415
-    from tandem.tables import plain  # noqa: PLC0415
+    from tandem.schedule import check_lately, last_ended  # noqa: PLC0415
+    from tandem.settings import Settings  # noqa: PLC0415
+    from tasks.show import status_tables  # noqa: PLC0415
 
-    states = Graph(Path()).states()
-    _json(states) if as_json else _say(plain(("stage", "state"), list(states.items())))
+    states, flows = Graph(Path()).states(), last_ended(Settings.load().schedule)
+    if as_json:
+        _json(
+            {"stages": states, "flows": {name: each and each.model_dump(mode="json") for name, each in flows.items()}}
+        )
+    else:
+        _say(status_tables(states, flows))
+    if within is not None:
+        check_lately(flows, within)
 
 
 @app.command()
@@ -396,6 +415,12 @@ def doctor(*, as_json: JsonOption = False) -> None:
     _json(found) if as_json else _say(doctor_report(found))
     if not all(check["ok"] for check in found):
         raise typer.Exit(1)
+
+
+def _prefect() -> AbstractContextManager[None]:
+    from tandem.prefect_runs import server  # noqa: PLC0415
+
+    return server()
 
 
 def _registry() -> Any:  # noqa: ANN401 - imported when it is needed

@@ -115,6 +115,11 @@ def here() -> dict[str, str]:
     return {API: str(PREFECT_API_URL.value()), PARENT: f"{flow_run.flow_run.id}/{task_run.task_run.id}"}
 
 
+def nowhere() -> dict[str, str]:
+    """Give the environment in which another process shows nothing."""
+    return {API: ""}
+
+
 @contextmanager
 def server() -> Iterator[None]:
     """Be sure of a Prefect server: the one that is named, or one that ends with this process, however it ends."""

@@ -1,7 +1,7 @@
 """Facts as text for a terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from tandem import tables
 from tandem.clock import wall_now
 from tandem.graph import StageRun
 from tandem.registry import State, Version
+from tandem.schedule import Ended
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
@@ -28,6 +29,22 @@ def figures_table(data: Path) -> str:
     months = ", ".join(evaluation["months"])
     heading = f"\nHeld-out rows: {evaluation['overall']['rows']} ({months})"
     return f"{heading}\n{tables.plain(('', *FIGURES), rows)}"
+
+
+def status_tables(states: Mapping[str, str], flows: Mapping[str, Ended | None]) -> str:
+    """Return each stage's state, and when each flow last ended and up to where all is done."""
+    rows = [
+        (name, f"{last.wall:%Y-%m-%d %H:%M:%S}", _age(wall_now() - last.wall), str(last.until or ""))
+        if last
+        else (name, "never", "", "")
+        for name, last in flows.items()
+    ]
+    return "\n\n".join(
+        [
+            tables.plain(("stage", "state"), list(states.items())),
+            tables.plain(("flow", "last ended", "ago", "done until, in world time"), rows),
+        ]
+    )
 
 
 def backtest_table(result: dict[str, Any]) -> str:
@@ -123,4 +140,6 @@ def lineage_tree(found: dict[str, Any]) -> str:
 
 def _age(age: timedelta) -> str:
     hours = age.total_seconds() / 3600
+    if hours < 1:
+        return f"{hours * 60:.1f} min"
     return f"{hours / 24:.1f} d" if hours >= 24 else f"{hours:.1f} h"  # noqa: PLR2004
