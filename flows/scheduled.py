@@ -12,12 +12,14 @@ from flows.refresh import refresh as due_ticks
 from tandem import log
 from tandem.errors import BusyError
 from tandem.params import Params
+from tandem.prefect_runs import mute_the_end
 from tandem.settings import Settings
 
 
 def _shown(call: Callable[[], Any], what: str) -> State[Any]:
     """Say in a word how it ended; one that is not alone leaves the work to the other."""
     log.set_up()
+    mute_the_end()
     try:
         done = call()
     except BusyError as exc:

@@ -5,6 +5,7 @@ TandemError
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
+│   └── UnreachableError it cannot be had just now; it may be, later
 ├── MissingError         what a command reads has not been made yet
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
@@ -43,6 +44,10 @@ class ExpressionError(ProblemError):
 
 class SourceError(TandemError):
     """A landed or pinned file is not what it should be."""
+
+
+class UnreachableError(SourceError):
+    """A pinned file cannot be had just now; it may be, later."""
 
 
 class MissingError(TandemError):

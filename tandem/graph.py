@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from tandem.errors import MissingError, StageError
 
-State = Literal["cached", "changed", "never run"]
+State = Literal["cached", "changed", "never run", "busy"]
+"""Busy: it is being made, or what it needs is."""
 EXIT = re.compile(r"exited with (-?\d+)")
 
 
@@ -63,13 +64,18 @@ class Graph:
 
     def states(self) -> dict[str, State]:
         """Say of each stage whether its outputs are what its inputs gave."""
-        changed = {name.split(":")[-1] for name in self._repo.status()}
-        return {
-            stage.name: ("changed" if stage.name in changed else "cached")
-            if stage.md5 or self._locked(stage)
-            else "never run"
-            for stage in (self._stage(name) for name in self.names)
-        }
+        with self._repo.lock:
+            return {name: self._state(self._stage(name)) for name in self.names}
+
+    def _state(self, stage: Any) -> State:  # noqa: ANN401 - DVC's
+        from dvc.lock import LockError  # noqa: PLC0415
+
+        if not (stage.md5 or self._locked(stage)):
+            return "never run"
+        try:
+            return "changed" if stage.status() else "cached"
+        except LockError:
+            return "busy"
 
     def _stage(self, name: str) -> Any:  # noqa: ANN401 - DVC's
         return next(stage for stage in self._repo.index.stages if stage.name == name)

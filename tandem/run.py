@@ -22,6 +22,7 @@ from tandem.settings import Settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
+RETRIES = 3
 WALKER = "TANDEM_WALKER"
 """Who walks the graph, where a stage's process is one of its steps."""
 
@@ -30,14 +31,22 @@ _LOG = logging.getLogger(__name__)
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
     """Make a verb: inside a Prefect flow run it shows as a task, elsewhere it is the function itself."""
+    return _step(function, retries=0)
 
+
+def step_outside(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a verb that needs the outside, a network or a server: as a task it is tried again where that failed."""
+    return _step(function, retries=RETRIES)
+
+
+def _step(function: Callable[P, R], *, retries: int) -> Callable[P, R]:
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         if not in_prefect_run():
             return function(*args, **kwargs)
         from tandem import prefect_runs  # noqa: PLC0415
 
-        return prefect_runs.as_task(function.__name__, lambda: function(*args, **kwargs))
+        return prefect_runs.as_task(function.__name__, lambda: function(*args, **kwargs), retries=retries)
 
     return called
 
