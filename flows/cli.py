@@ -51,28 +51,41 @@ def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - a command has the options that it has
     *,
     force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False,
     advance: Annotated[bool, typer.Option("--advance", help="First set as_of to the last closed day.")] = False,
     due: Annotated[bool, typer.Option("--due", help="As of each closed day since the last, and publish each.")] = False,
     in_prefect: Annotated[bool, typer.Option("--prefect", help="Show it in Prefect, on a server of its own.")] = False,
+    since: Annotated[datetime | None, typer.Option("--from", help="A study: train as of this day, UTC,")] = None,
+    until: Annotated[datetime | None, typer.Option(help="and so on up to this day,")] = None,
+    every: Annotated[str, typer.Option(metavar="DAYS", help="a day every so many: 7d.")] = "7d",
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Look for params as of each day, not of the first only.")
+    ] = False,
 ) -> None:
     """Run what changed, from raw data to a bundle.
 
     Does what `dvc repro` does, a line a stage, and ends with the model's figures. With PREFECT_API_URL set, or
     with --prefect, it shows as a flow run with each stage below. Exits with 3 when a gate failed.
 
+    With --from and --until it trains beside the working tree as of each of many days, judges each model by what is
+    known by now of what came later, and shows how models age. Killed, it goes on where it was.
+
     Example: tandem run
     """
+    from flows.backfill import backfill  # noqa: PLC0415
     from flows.due import due as flow  # noqa: PLC0415
     from flows.pipeline import last_closed_day, pipeline  # noqa: PLC0415
-    from tandem.schedule import PIPELINE, alone  # noqa: PLC0415
-    from tasks.show import figures_table  # noqa: PLC0415
+    from tandem.schedule import PIPELINE, alone, days_from  # noqa: PLC0415
+    from tasks.show import figures_table, study_table  # noqa: PLC0415
 
     params, settings = _read()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _prefect() if in_prefect else nullcontext():
+        if since and until:
+            _say(study_table(*backfill(settings, days_from(since, until, every), tune=tune, tell=_say)[1:]))
+            return
         if due:
             flow(settings)
         else:

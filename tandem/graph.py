@@ -57,6 +57,11 @@ class Graph:
         return [stage.name for stage in nx.dfs_postorder_nodes(self._repo.index.graph)]
 
     @property
+    def cache(self) -> str:
+        """Where the outputs of all runs are kept."""
+        return str(self._repo.cache.local_cache_dir)
+
+    @property
     def needs(self) -> dict[str, set[str]]:
         """The stages that each stage needs."""
         graph = self._repo.index.graph

@@ -4,6 +4,7 @@ Whoever starts it, a worker, cron or a person, finds the same lock and the same 
 kernel's: it ends with its holder, however that ends.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -14,12 +15,13 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from tandem.clock import wall_now
-from tandem.errors import BusyError, LateError, MissingError
+from tandem.errors import BusyError, LateError, MissingError, ParamsError
 from tandem.files import write_text
 from tandem.params import Frozen, Instant
 
 DAY = timedelta(days=1)
 PIPELINE, REFRESH = "pipeline", "refresh"
+EVERY = re.compile(r"\A([1-9]\d{0,3})d?\Z")
 FLOWS = (PIPELINE, REFRESH)
 """What prefect.yaml has done again and again."""
 
@@ -97,3 +99,18 @@ def days_due(done: datetime | None, first: datetime, now: datetime) -> list[date
     """List the closed days, each by its end, since the last that was done, or from the first on."""
     since = first if done is None else done + DAY
     return [since + n * DAY for n in range((now - since) // DAY + 1)]
+
+
+def days_from(first: datetime, last: datetime, every: str) -> list[datetime]:
+    """List the days from one to another, one every so many, written as `7d`.
+
+    Raises:
+        ParamsError: it is no such number, or there is no day.
+
+    """
+    found = EVERY.match(every)
+    if not found or first > last:
+        msg = f"no days from {first:%Y-%m-%d} to {last:%Y-%m-%d}, one every {every!r}: write days as 7d"
+        raise ParamsError(msg)
+    between = int(found[1]) * DAY
+    return [first + n * between for n in range((last - first) // between + 1)]

@@ -11,9 +11,11 @@ from tandem.clock import wall_now
 from tandem.graph import StageRun
 from tandem.registry import State, Version
 from tandem.schedule import Ended
+from tasks.backfill import Aged
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
+BAR, WIDTH = "█", 40
 
 
 def run_line(done: StageRun) -> str:
@@ -43,6 +45,44 @@ def status_tables(states: Mapping[str, str], flows: Mapping[str, Ended | None]) 
         [
             tables.plain(("stage", "state"), list(states.items())),
             tables.plain(("flow", "last ended", "ago", "done until, in world time"), rows),
+        ]
+    )
+
+
+def study_table(models: Sequence[Mapping[str, Any]], ages: Sequence[Aged]) -> str:
+    """Return what each model was when it was new, how models age, and that as a picture."""
+    new = [
+        (
+            each["as_of"][:16],
+            each["digest"][:12],
+            each["rows"],
+            each["auc"],
+            each["log_loss"],
+            ", ".join(each["failing"]),
+        )
+        for each in models
+    ]
+    lost = [each.lost or 0.0 for each in ages]
+    most = max(map(abs, lost), default=0.0) or 1.0
+    old = [
+        (
+            each.weeks,
+            each.models,
+            each.rows,
+            each.auc,
+            each.newest_auc,
+            each.log_loss,
+            each.newest_log_loss,
+            each.ece,
+            f"{worse:+.4f} {BAR * round(WIDTH * max(worse, 0) / most)}",
+        )
+        for each, worse in zip(ages, lost, strict=True)
+    ]
+    heading = ("weeks old", "models", "rows", "auc", "newest's", "log_loss", "newest's", "ece", "log_loss lost by age")
+    return "\n\n".join(
+        [
+            tables.plain(("as of", "bundle", "held-out rows", "auc", "log_loss", "gates it fails"), new),
+            tables.plain(heading, old),
         ]
     )
 

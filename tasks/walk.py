@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -23,6 +23,7 @@ from tandem.run import WALKER, in_prefect_run
 WORKERS = 4
 PIECE = 1 << 16
 END = object()
+NOTHING: Mapping[str, str] = {}
 Running = dict[Future[StageRun], str]
 
 
@@ -45,9 +46,10 @@ class Show(Protocol):
 class Walk:
     """One walk through the graph of a folder."""
 
-    def __init__(self, root: Path, show: Show, *, force: bool, nested: bool) -> None:
+    def __init__(self, root: Path, show: Show, *, force: bool, nested: bool, beside: Mapping[str, str]) -> None:
         """Go nowhere yet."""
         self._root, self._show, self._force, self._nested = root, show, force, nested
+        self._beside = dict(beside)
         self._own, self._reasons, self._waiting = local(), dict[str, str](), dict[int, Event]()
         self.done: list[StageRun] = []
         self.failed: dict[str, StageError] = {}
@@ -92,8 +94,9 @@ class Walk:
         if not hasattr(self._own, "graph"):
             self._own.graph = Graph(self._root)  # one a thread: DVC's is not to be shared
         graph: Graph = self._own.graph
+        own = {TOLD_TO: self._pipe.name, WALKER: str(os.getpid())}
         try:
-            return graph.run(name, force=self._force, told={TOLD_TO: self._pipe.name, WALKER: str(os.getpid())} | told)
+            return graph.run(name, force=self._force, told=self._beside | own | told)
         except StageError as exc:
             self._heard()
             raise StageError(name, exc.exit_code, self._reasons.get(name, exc.reason)) from exc
@@ -155,14 +158,16 @@ def _ended_with_us() -> Iterator[None]:
                     process.terminate()
 
 
-def walk(root: Path, show: Show, *, force: bool, nested: bool = True) -> list[StageRun]:
-    """Run what changed.
+def walk(
+    root: Path, show: Show, *, force: bool, nested: bool = True, beside: Mapping[str, str] = NOTHING
+) -> list[StageRun]:
+    """Run what changed; `beside` is more environment for the stages.
 
     Raises:
         StageError: a stage failed; the first one's words and exit code.
 
     """
-    going = Walk(root, show, force=force, nested=nested)
+    going = Walk(root, show, force=force, nested=nested, beside=beside)
     going.go()
     for failed in going.failed.values():
         raise failed
