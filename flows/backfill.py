@@ -6,6 +6,7 @@ as they are. A bundle that is there is not made again, so that a study that was 
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def _made(folder: Path, params: Params, settings: Settings) -> Bundle:
     work = folder / "work"
     lay_out(Path(), work)
     write_params(params, work)
-    with shown() as show:
-        walk(work, show, force=False, nested=settings.nested, beside=shared(settings))
+    beside = shared(settings)
+    with chdir(work), shown() as show:  # DVC works where it is
+        walk(Path(), show, force=False, nested=settings.nested, beside=beside)
     return keep(work / "data" / params.problem / "bundle", folder / f"{params.as_of:%Y-%m-%dT%H%M}")

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from tandem.baselines import Scores
 from tandem.bundle import Bundle
 from tandem.errors import MissingError
 from tandem.evaluation import Evaluation
@@ -63,6 +64,7 @@ def lay_out(root: Path, folder: Path) -> None:
         target = folder / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+    shutil.copyfile(root / ".dvcignore", folder / ".dvcignore")
     (folder / ".dvc").mkdir(exist_ok=True)
     write_text(folder / ".dvc" / "config", CONFIG.format(Graph(root).cache))
 
@@ -127,7 +129,7 @@ def aged(rows: pl.DataFrame, bundles: Sequence[Bundle], bins: int) -> list[Aged]
 def _said(rows: pl.DataFrame, number: int, bundle: Bundle) -> pl.DataFrame:
     """Score what was asked from a model's day on."""
     later = rows.filter(pl.col("moment") >= bundle.as_of)
-    scores = scores_of(bundle, later)["model"] if later.height else []
+    scores: Sequence[float] | Scores = scores_of(bundle, later)["model"] if later.height else ()
     return later.select(
         "row",
         "label",
