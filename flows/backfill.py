@@ -5,11 +5,10 @@ as they are. A bundle that is there is not made again, so that a study that was 
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import chdir
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from tandem.bundle import Bundle
 from tandem.clock import Clock
@@ -19,19 +18,29 @@ from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.schedule import alone
 from tandem.settings import Settings
-from tasks.backfill import aged, described, keep, kept, lay_out, params_of, shared, study_of, write_params, write_study
+from tasks.backfill import (
+    Study,
+    aged,
+    described,
+    keep,
+    kept,
+    lay_out,
+    params_of,
+    shared,
+    study_of,
+    write_params,
+    write_study,
+)
 from tasks.backtest import future_rows
 from tasks.ingest import all_parts, facts_in_cache
 from tasks.landing import landed_files
-from tasks.progress import shown
+from tasks.progress import say, shown
 from tasks.walk import walk
 
 
 @operation
-def backfill(
-    settings: Settings, days: Sequence[datetime], *, tune: bool, tell: Callable[[str], None]
-) -> tuple[Path, list[dict[str, Any]], list[Any]]:
-    """Give the study's folder, what its models were when they were new, and how good they are at each age.
+def backfill(settings: Settings, days: Sequence[datetime], *, tune: bool) -> Study:
+    """Give the study; all of it is kept in a folder of its own.
 
     Raises:
         BusyError: another one is at it.
@@ -45,7 +54,7 @@ def backfill(
         for day in days:
             there = kept(folder / f"{day:%Y-%m-%dT%H%M}")
             if there is None:
-                tell(f"as of {day:%Y-%m-%d %H:%M}")
+                say(f"as of {day:%Y-%m-%d %H:%M}", event="as of", as_of=day.isoformat())
                 first = bundles[0] if bundles and not tune else None
                 there = _made(folder, params_of(day, params, first), settings)
             bundles.append(there)
@@ -55,9 +64,10 @@ def backfill(
         facts = facts_in_cache(all_parts(landed, problem, settings.cache), problem, settings.cache)
         now = Clock.of(problem, params, settings).now()
         rows = future_rows(problem, bundles[0], facts, now)
-        models, ages = described(bundles, params), aged(rows, bundles, params.evaluate.bins)
-        write_study(models, ages, folder)
-    return folder, models, ages
+        study = Study(described(bundles, params), aged(rows, bundles, params.evaluate.bins))
+        write_study(study, folder)
+        say(f"wrote {folder / 'study.json'}", event="wrote", path=str(folder / "study.json"))
+    return study
 
 
 def _made(folder: Path, params: Params, settings: Settings) -> Bundle:

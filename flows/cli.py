@@ -74,24 +74,48 @@ def run(  # noqa: PLR0913 - a command has the options that it has
 
     Example: tandem run
     """
-    from flows.backfill import backfill  # noqa: PLC0415
-    from flows.due import due as flow  # noqa: PLC0415
-    from flows.pipeline import last_closed_day, pipeline  # noqa: PLC0415
-    from tandem.schedule import PIPELINE, alone, days_from  # noqa: PLC0415
-    from tasks.show import figures_table, study_table  # noqa: PLC0415
-
+    if (since is None) != (until is None):
+        msg = "--from and --until belong together"
+        raise typer.BadParameter(msg)
     params, settings = _read()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _prefect() if in_prefect else nullcontext():
         if since and until:
-            _say(study_table(*backfill(settings, days_from(since, until, every), tune=tune, tell=_say)[1:]))
-            return
-        if due:
-            flow(settings)
+            _run_study(settings, since, until, every, tune=tune)
+        elif due:
+            _run_due(settings)
         else:
-            with alone(settings.schedule, PIPELINE):
-                pipeline(force=force, as_of=last_closed_day() if advance else None)
-    _say(figures_table(settings.of(params.problem)))
+            _run_once(params.problem, settings, force=force, advance=advance)
+
+
+def _run_once(problem: str, settings: Any, *, force: bool, advance: bool) -> None:  # noqa: ANN401 - Settings
+    from flows.pipeline import last_closed_day, pipeline  # noqa: PLC0415
+    from tandem.schedule import PIPELINE, alone  # noqa: PLC0415
+    from tasks.progress import say  # noqa: PLC0415
+    from tasks.show import figures_of, figures_table  # noqa: PLC0415
+
+    with alone(settings.schedule, PIPELINE):
+        pipeline(force=force, as_of=last_closed_day() if advance else None)
+        data = settings.of(problem)
+        say(figures_table(data), event="figures", models=figures_of(data))
+
+
+def _run_due(settings: Any) -> None:  # noqa: ANN401 - Settings
+    from flows.due import due  # noqa: PLC0415
+    from tasks.progress import say  # noqa: PLC0415
+
+    days = [day.date().isoformat() for day in due(settings)]
+    say(f"trained as of {len(days)} days" if days else "no day is due", event="due", days=days)
+
+
+def _run_study(settings: Any, since: datetime, until: datetime, every: str, *, tune: bool) -> None:  # noqa: ANN401
+    from flows.backfill import backfill  # noqa: PLC0415
+    from tandem.schedule import days_from  # noqa: PLC0415
+    from tasks.progress import say  # noqa: PLC0415
+    from tasks.show import study_table  # noqa: PLC0415
+
+    study = backfill(settings, days_from(since, until, every), tune=tune)
+    say(study_table(study), event="study", **study.facts())
 
 
 @app.command()

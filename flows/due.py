@@ -4,21 +4,24 @@ A day is done once its bundle is in the registry, or a gate refused it. Killed a
 the day that was not done: its stages are found as far as they came, and its bundle, being the same, is published once.
 """
 
-from flows.pipeline import last_closed_day, pipeline
+from datetime import datetime
+
+from flows.pipeline import pipeline
 from flows.publish import publish
 from tandem.bundle import Bundle
-from tandem.clock import Clock
+from tandem.clock import Clock, floor
 from tandem.errors import GateError, StageError
 from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.registry import Registry
 from tandem.run import operation
-from tandem.schedule import PIPELINE, Ended, alone, days_due, ended
+from tandem.schedule import DAY, PIPELINE, Ended, alone, days_due, ended
 from tandem.settings import Settings
+from tasks.progress import say
 
 
 @operation
-def due(settings: Settings) -> list[str]:
+def due(settings: Settings) -> list[datetime]:
     """Give the days that it did.
 
     Raises:
@@ -26,29 +29,33 @@ def due(settings: Settings) -> list[str]:
         GateError: a day has no bundle, for a gate failed; the days after it were done too.
 
     """
-    done: list[str] = []
     refused: list[str] = []
     with alone(settings.schedule, PIPELINE):
         params = Params.load()
         problem = load_problem(params.problem)
         clock = Clock.of(problem, params, settings)
+        first = floor(params.as_of if problem.replayed else clock.now(), DAY)
         last = Ended.load(settings.schedule, PIPELINE)
-        first = params.as_of if problem.replayed else last_closed_day()
         until = last.until if last else None
-        for day in days_due(until, first, clock.now()):
+        days = days_due(until, first, clock.now())
+        for until in days:
+            say(f"as of {until:%Y-%m-%d}", event="as of", as_of=until.isoformat())
             try:
-                pipeline(as_of=day)
+                _one(until, params.problem, settings, clock)
             except StageError as exc:
                 if exc.exit_code != GateError.exit_code:
                     raise
-                refused.append(f"{day.date()}: {exc.reason}")
-            else:
-                bundle = Bundle.open(settings.of(params.problem) / "bundle")
-                publish(Registry(params.problem, settings, clock), bundle, settings)
-            done.append(day.date().isoformat())
-            until = day
+                refused.append(f"{until:%Y-%m-%d}: {exc.reason}")
             ended(settings.schedule, PIPELINE, clock.now(), until)
         ended(settings.schedule, PIPELINE, clock.now(), until)
     if refused:
         raise GateError("\n".join(["days without a bundle:", *refused]))
-    return done
+    return days
+
+
+def _one(day: datetime, problem: str, settings: Settings, clock: Clock) -> None:
+    pipeline(as_of=day)
+    bundle = Bundle.open(settings.of(problem) / "bundle")
+    version, proposal = publish(Registry(problem, settings, clock), bundle, settings)
+    text = f"version {version.version} is bundle {version.digest[:12]}: {proposal['reason']}"
+    say(text, event="published", version=version.version, digest=version.digest, proposal=proposal)

@@ -3,7 +3,6 @@
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tandem.metrics import figures
 from tandem.params import PARAMS, GateParams, Params, TrainParams
 from tandem.run import step
 from tandem.settings import PREFIX, Settings
+from tandem.staleness import Aged, Study
 from tasks.backtest import scores_of
 from tasks.bundle import source_files
 from tasks.evaluate import judge
@@ -28,27 +28,6 @@ from tasks.evaluate import judge
 OPEN = GateParams(rows=0, auc=0.0, margins={}, worst_slice_auc=0.0, ece=1.0, slice_ece=1.0)
 """Each day has its model, good or bad; what the project's own gates say of it stands beside."""
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n[cache]\n    dir = {}\n"
-
-
-@dataclass(frozen=True)
-class Aged:
-    """How good models of one age are, and how good the newest of each day would have been on the same rows."""
-
-    weeks: int
-    models: int
-    rows: int
-    auc: float | None
-    log_loss: float | None
-    ece: float | None
-    newest_auc: float | None
-    newest_log_loss: float | None
-
-    @property
-    def lost(self) -> float | None:
-        """By how much its age makes the log loss worse."""
-        if self.log_loss is None or self.newest_log_loss is None:
-            return None
-        return round(self.log_loss - self.newest_log_loss, 6) + 0.0
 
 
 def study_of(root: Path, params: Params, *, tune: bool) -> str:
@@ -115,7 +94,7 @@ def failing(bundle: Bundle, params: Params) -> list[str]:
 
 
 @step
-def aged(rows: pl.DataFrame, bundles: Sequence[Bundle], bins: int) -> list[Aged]:
+def aged(rows: pl.DataFrame, bundles: Sequence[Bundle], bins: int) -> tuple[Aged, ...]:
     """Judge all models of each age, in whole weeks, on what was asked then, beside the newest model of each request.
 
     The models are in the order of their days.
@@ -123,7 +102,7 @@ def aged(rows: pl.DataFrame, bundles: Sequence[Bundle], bins: int) -> list[Aged]
     numbered = rows.with_row_index("row")
     said = pl.concat(_said(numbered, number, bundle) for number, bundle in enumerate(bundles))
     said = said.with_columns(newest=pl.col("score").last().over("row"))
-    return [_at(said.filter(pl.col("weeks") == weeks), weeks, bins) for weeks in said["weeks"].unique().sort()]
+    return tuple(_at(said.filter(pl.col("weeks") == weeks), weeks, bins) for weeks in said["weeks"].unique().sort())
 
 
 def _said(rows: pl.DataFrame, number: int, bundle: Bundle) -> pl.DataFrame:
@@ -153,7 +132,7 @@ def _at(said: pl.DataFrame, weeks: int, bins: int) -> Aged:
     )
 
 
-def described(bundles: Sequence[Bundle], params: Params) -> list[dict[str, Any]]:
+def described(bundles: Sequence[Bundle], params: Params) -> tuple[dict[str, Any], ...]:
     """Say of each model how good it was on what it was tested on."""
     found = []
     for bundle in bundles:
@@ -161,14 +140,15 @@ def described(bundles: Sequence[Bundle], params: Params) -> list[dict[str, Any]]
         told = {name: overall[name] for name in ("rows", "auc", "log_loss", "ece")}
         day = bundle.as_of.isoformat()
         found.append({"as_of": day, "digest": bundle.digest, **told, "failing": failing(bundle, params)})
-    return found
+    return tuple(found)
 
 
 @step
-def write_study(models: list[dict[str, Any]], ages: list[Aged], folder: Path) -> None:
-    """Write the study for people and for programs."""
-    lines = [asdict(each) | {"lost": each.lost} for each in ages]
-    write_json(folder / "study.json", {"models": models, "ages": lines})
+def write_study(study: Study, folder: Path) -> None:
+    """Write the study for programs: study.json, all of it, and ages.csv, how models age."""
+    facts = study.facts()
+    lines = facts["ages"]
+    write_json(folder / "study.json", facts)
     with atomic(folder / "ages.csv") as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [])
         table.writeheader()

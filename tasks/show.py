@@ -11,7 +11,7 @@ from tandem.clock import wall_now
 from tandem.graph import StageRun
 from tandem.registry import State, Version
 from tandem.schedule import Ended
-from tasks.backfill import Aged
+from tandem.staleness import Study
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
@@ -23,11 +23,17 @@ def run_line(done: StageRun) -> str:
     return f"{done.name:<14}{'ran' if done.ran else 'cached':<8}{done.seconds:6.1f} s"
 
 
+def figures_of(data: Path) -> dict[str, dict[str, float | None]]:
+    """Return the model's figures and the baselines', on held-out time."""
+    evaluation = json.loads((data / "reports" / "evaluation.json").read_text())
+    models = {"model": evaluation["overall"]} | evaluation["baselines"]
+    return {name: {figure: of[figure] for figure in FIGURES} for name, of in models.items()}
+
+
 def figures_table(data: Path) -> str:
     """Return the model's figures beside the baselines', on held-out time."""
     evaluation = json.loads((data / "reports" / "evaluation.json").read_text())
-    models = {"model": evaluation["overall"]} | evaluation["baselines"]
-    rows = [(name, *(of[figure] for figure in FIGURES)) for name, of in models.items()]
+    rows = [(name, *of.values()) for name, of in figures_of(data).items()]
     months = ", ".join(evaluation["months"])
     heading = f"\nHeld-out rows: {evaluation['overall']['rows']} ({months})"
     return f"{heading}\n{tables.plain(('', *FIGURES), rows)}"
@@ -49,7 +55,7 @@ def status_tables(states: Mapping[str, str], flows: Mapping[str, Ended | None]) 
     )
 
 
-def study_table(models: Sequence[Mapping[str, Any]], ages: Sequence[Aged]) -> str:
+def study_table(study: Study) -> str:
     """Return what each model was when it was new, how models age, and that as a picture."""
     new = [
         (
@@ -60,9 +66,9 @@ def study_table(models: Sequence[Mapping[str, Any]], ages: Sequence[Aged]) -> st
             each["log_loss"],
             ", ".join(each["failing"]),
         )
-        for each in models
+        for each in study.models
     ]
-    lost = [each.lost or 0.0 for each in ages]
+    lost = [each.lost or 0.0 for each in study.ages]
     most = max(map(abs, lost), default=0.0) or 1.0
     old = [
         (
@@ -76,7 +82,7 @@ def study_table(models: Sequence[Mapping[str, Any]], ages: Sequence[Aged]) -> st
             each.ece,
             f"{worse:+.4f} {BAR * round(WIDTH * max(worse, 0) / most)}",
         )
-        for each, worse in zip(ages, lost, strict=True)
+        for each, worse in zip(study.ages, lost, strict=True)
     ]
     heading = ("weeks old", "models", "rows", "auc", "newest's", "log_loss", "newest's", "ece", "log_loss lost by age")
     return "\n\n".join(

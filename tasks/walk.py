@@ -56,7 +56,9 @@ class Walk:
 
     def go(self) -> None:
         """Run all that can be run; what needs a stage that failed is not, and the rest goes on."""
-        todo = TopologicalSorter(Graph(self._root).needs)
+        graph = Graph(self._root)
+        graph.mend()
+        todo = TopologicalSorter(graph.needs)
         todo.prepare()
         running: Running = {}
         with self._listening(), ThreadPoolExecutor(WORKERS) as pool, _ended_with_us():
