@@ -18,8 +18,8 @@ from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.schedule import alone
 from tandem.settings import Settings
+from tandem.staleness import Study
 from tasks.backfill import (
-    Study,
     aged,
     described,
     keep,
