@@ -110,14 +110,14 @@ class Registry:
 
     def __init__(self, problem: str, settings: Settings, clock: Clock) -> None:
         """Open nothing yet."""
+        for name, value in QUIET.items():  # before anybody imports MLflow
+            os.environ.setdefault(name, value)
         self.problem, self._settings, self._clock = problem, settings, clock
         self._audit = settings.var / "ledger" / "audit" / "0"
 
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client; 3 s to import."""
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # noqa: PLC0415
 
         uri = self._settings.tracking
