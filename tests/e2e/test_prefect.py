@@ -4,7 +4,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -12,8 +13,9 @@ from commands import command, environment, tandem
 from conftest import STAGES, Workspace
 from prefect_server import LONGEST, named_flows, runs
 
-from tandem.errors import GateError
-from tandem.run import operation, step
+from tandem import prefect_runs
+from tandem.errors import GateError, SourceError, UnreachableError
+from tandem.run import operation, step, step_outside
 
 EVERY_STAGE = f"""
 import flows
@@ -95,6 +97,41 @@ def test_a_step_shows_as_a_task_inside_a_run_only(connected: dict[str, str]) -> 
     *_, first, second = runs(connected, "flow")
     assert [named_flows(connected)[run["flow_id"]] for run in (first, second)] == ["outer", "nested"]
     assert len([run for run in runs(connected, "task") if run["flow_run_id"] == second["id"]]) == 2
+
+
+@pytest.mark.usefixtures("connected")
+def test_what_needs_the_outside_is_tried_again_and_an_error_of_ours_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_runs, "RETRY_DELAYS", [0, 0, 0])
+    tries: list[str] = []
+
+    def fail(exc: Exception, times: int) -> int:
+        tries.append(type(exc).__name__)
+        if len(tries) <= times:
+            raise exc
+        return len(tries)
+
+    reached, done = step_outside(fail), step(fail)
+
+    @operation
+    def outer(call: Callable[[], int]) -> int:
+        return call()
+
+    assert outer(lambda: reached(ConnectionError("gone"), 3)) == 4
+    tries.clear()
+    assert outer(lambda: reached(UnreachableError("the index is down"), 1)) == 2
+    for verb, exc, most in (
+        (reached, ConnectionError("gone"), 4),
+        (reached, SourceError("damaged"), 1),
+        (done, ConnectionError("gone"), 1),
+    ):
+        tries.clear()
+        with pytest.raises(type(exc), match=str(exc)):
+            outer(partial(verb, exc, 9))
+        assert len(tries) == most
+    tries.clear()
+    with pytest.raises(ConnectionError):
+        reached(ConnectionError("gone"), 9)
+    assert len(tries) == 1, "outside of a run it is the function itself"
 
 
 @pytest.fixture
