@@ -96,7 +96,7 @@ def test_a_stage_ends_with_its_walker(started: Workspace) -> None:
     stage = started.root / "flows" / "views.py"
     stage.write_text(
         stage.read_text().replace(
-            "    problem = ", "    import time\n    print('here', flush=True)\n    time.sleep(600)\n    problem = ", 1
+            "    problem = ", "    import time\n    print('here', flush=True)\n    time.sleep(90)\n    problem = ", 1
         )
     )
     with subprocess.Popen(
