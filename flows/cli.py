@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -56,32 +56,71 @@ def _json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - a command has the options that it has
     *,
     force: Annotated[bool, typer.Option("--force", help="Run every stage, changed or not.")] = False,
     advance: Annotated[bool, typer.Option("--advance", help="First set as_of to the last closed day.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="As of each closed day since the last, and publish each.")] = False,
     in_prefect: Annotated[bool, typer.Option("--prefect", help="Show it in Prefect, on a server of its own.")] = False,
+    since: Annotated[datetime | None, typer.Option("--from", help="A study: train as of this day, UTC,")] = None,
+    until: Annotated[datetime | None, typer.Option(help="and so on up to this day,")] = None,
+    every: Annotated[str, typer.Option(metavar="DAYS", help="a day every so many: 7d.")] = "7d",
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Look for params as of each day, not of the first only.")
+    ] = False,
 ) -> None:
     """Run what changed, from raw data to a bundle.
 
     Does what `dvc repro` does, a line a stage, and ends with the model's figures. With PREFECT_API_URL set, or
     with --prefect, it shows as a flow run with each stage below. Exits with 3 when a gate failed.
 
+    With --from and --until it trains beside the working tree as of each of many days, judges each model by what is
+    known by now of what came later, and shows how models age. Killed, it goes on where it was.
+
     Example: tandem run
     """
-    from flows.pipeline import pipeline  # noqa: PLC0415
-    from tasks.show import figures_table  # noqa: PLC0415
-
+    if (since is None) != (until is None):
+        msg = "--from and --until belong together"
+        raise typer.BadParameter(msg)
     params, settings = _read()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if in_prefect:
-        from tandem.prefect_runs import server  # noqa: PLC0415
+    with _prefect() if in_prefect else nullcontext():
+        if since and until:
+            _run_study(settings, since, until, every, tune=tune)
+        elif due:
+            _run_due(settings)
+        else:
+            _run_once(params.problem, settings, force=force, advance=advance)
 
-        with server():
-            pipeline(force=force, advance=advance)
-    else:
-        pipeline(force=force, advance=advance)
-    _say(figures_table(settings.of(params.problem)))
+
+def _run_once(problem: str, settings: Any, *, force: bool, advance: bool) -> None:  # noqa: ANN401 - Settings
+    from flows.pipeline import last_closed_day, pipeline  # noqa: PLC0415
+    from tandem.schedule import PIPELINE, alone  # noqa: PLC0415
+    from tasks.progress import say  # noqa: PLC0415
+    from tasks.show import figures_of, figures_table  # noqa: PLC0415
+
+    with alone(settings.schedule, PIPELINE):
+        pipeline(force=force, as_of=last_closed_day() if advance else None)
+        data = settings.of(problem)
+        say(figures_table(data), event="figures", models=figures_of(data))
+
+
+def _run_due(settings: Any) -> None:  # noqa: ANN401 - Settings
+    from flows.due import due  # noqa: PLC0415
+    from tasks.progress import say  # noqa: PLC0415
+
+    days = [day.date().isoformat() for day in due(settings)]
+    say(f"trained as of {len(days)} days" if days else "no day is due", event="due", days=days)
+
+
+def _run_study(settings: Any, since: datetime, until: datetime, every: str, *, tune: bool) -> None:  # noqa: ANN401
+    from flows.backfill import backfill  # noqa: PLC0415
+    from tandem.schedule import days_from  # noqa: PLC0415
+    from tasks.progress import say  # noqa: PLC0415
+    from tasks.show import study_table  # noqa: PLC0415
+
+    study = backfill(settings, days_from(since, until, every), tune=tune)
+    say(study_table(study), event="study", **study.facts())
 
 
 @app.command()
@@ -196,18 +235,34 @@ def backtest(
 
 
 @app.command()
-def status(*, as_json: JsonOption = False) -> None:
+def status(
+    *,
+    within: Annotated[
+        float | None, typer.Option(min=0, metavar="MINUTES", help="Exit with 7 unless each flow ended that lately.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say which stages are up to date.
 
-    Each is cached, changed or was never run.
+    Each stage is cached, changed or was never run. Each scheduled flow ended at some time of the wall's, and has done
+    all that was due up to some moment of the world's: a scheduler that died looks as healthy as one with nothing to do.
 
-    Example: tandem status --json
+    Example: tandem status --within 90
     """
     from tandem.graph import Graph  # noqa: PLC0415
-    from tandem.tables import plain  # noqa: PLC0415
+    from tandem.schedule import check_lately, last_ended  # noqa: PLC0415
+    from tandem.settings import Settings  # noqa: PLC0415
+    from tasks.show import status_tables  # noqa: PLC0415
 
-    states = Graph(Path()).states()
-    _json(states) if as_json else _say(plain(("stage", "state"), list(states.items())))
+    states, flows = Graph(Path()).states(), last_ended(Settings.load().schedule)
+    if as_json:
+        _json(
+            {"stages": states, "flows": {name: each and each.model_dump(mode="json") for name, each in flows.items()}}
+        )
+    else:
+        _say(status_tables(states, flows))
+    if within is not None:
+        check_lately(flows, within)
 
 
 @app.command()
@@ -451,6 +506,12 @@ def _chosen(version: str | None, folder: Path | None) -> Iterator[Any]:
     else:
         params, settings = _read()
         yield Bundle.open(folder or settings.of(params.problem) / "bundle")
+
+
+def _prefect() -> AbstractContextManager[None]:
+    from tandem.prefect_runs import server  # noqa: PLC0415
+
+    return server()
 
 
 def _registry() -> Any:  # noqa: ANN401 - imported when it is needed

@@ -5,6 +5,7 @@ TandemError
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
+│   └── UnreachableError it cannot be had just now; it may be, later
 ├── MissingError         what a command reads has not been made yet
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
@@ -14,9 +15,13 @@ TandemError
 ├── LedgerError          a ledger is damaged, or cannot be written
 ├── DivergesError        a bundle was built again, and came out another one
 ├── CannotVerifyError    what is needed to build a bundle again is missing
+├── BusyError            another one is doing it in this workspace
+├── LateError            what a schedule should have done was not done lately
 └── RegistryError        what was asked of the registry cannot be, or would not make sense
     └── ConflictError    somebody changed it in the meantime
 """
+
+from collections.abc import Sequence
 
 
 class TandemError(Exception):
@@ -39,6 +44,10 @@ class ExpressionError(ProblemError):
 
 class SourceError(TandemError):
     """A landed or pinned file is not what it should be."""
+
+
+class UnreachableError(SourceError):
+    """A pinned file cannot be had just now; it may be, later."""
 
 
 class MissingError(TandemError):
@@ -108,3 +117,25 @@ class CannotVerifyError(TandemError):
     def __init__(self, missing: str) -> None:
         """Name what is missing."""
         super().__init__(f"cannot: {missing}")
+
+
+class BusyError(TandemError):
+    """Another one is doing it in this workspace."""
+
+    exit_code = 6
+
+    def __init__(self, what: str) -> None:
+        """Say what is being done."""
+        super().__init__(f"another {what} is going on in this workspace")
+        self.what = what
+
+
+class LateError(TandemError):
+    """What a schedule should have done was not done lately."""
+
+    exit_code = 7
+
+    def __init__(self, flows: Sequence[str], minutes: float) -> None:
+        """Name what was not done."""
+        super().__init__(f"no {' and no '.join(flows)} ended in the last {minutes:g} minutes")
+        self.flows, self.minutes = flows, minutes

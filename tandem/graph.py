@@ -1,18 +1,22 @@
 """The pipeline's graph, as dvc.yaml states it. No other module uses those parts of DVC that `dvc.api` hides."""
 
+import json
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from tandem.errors import MissingError, StageError
 
-State = Literal["cached", "changed", "never run"]
+State = Literal["cached", "changed", "never run", "busy"]
+"""Busy: it is being made, or what it needs is."""
 EXIT = re.compile(r"exited with (-?\d+)")
 
 
@@ -55,6 +59,30 @@ class Graph:
 
         return [stage.name for stage in nx.dfs_postorder_nodes(self._repo.index.graph)]
 
+    def mend(self) -> None:
+        """Take away what DVC cannot go on with after a kill: half a dvc.lock, and the locks of those who are no more.
+
+        What dvc.lock said is found again in DVC's cache of runs.
+        """
+        from dvc.dvcfile import Lockfile  # noqa: PLC0415
+        from dvc.exceptions import DvcException  # noqa: PLC0415
+
+        with self._repo.lock:
+            pinned = Path(self._repo.root_dir) / "dvc.lock"
+            try:
+                Lockfile(self._repo, str(pinned)).load()
+            except DvcException:
+                pinned.unlink()
+            held = Path(self._repo.tmp_dir) / "rwlock"
+            if held.is_file() and not any(map(_was_there(held.stat().st_mtime), _holders(held))):
+                held.unlink()
+        self._repo._reset()  # noqa: SLF001
+
+    @property
+    def cache(self) -> str:
+        """Where the outputs of all runs are kept."""
+        return str(self._repo.cache.local_cache_dir)
+
     @property
     def needs(self) -> dict[str, set[str]]:
         """The stages that each stage needs."""
@@ -63,13 +91,18 @@ class Graph:
 
     def states(self) -> dict[str, State]:
         """Say of each stage whether its outputs are what its inputs gave."""
-        changed = {name.split(":")[-1] for name in self._repo.status()}
-        return {
-            stage.name: ("changed" if stage.name in changed else "cached")
-            if stage.md5 or self._locked(stage)
-            else "never run"
-            for stage in (self._stage(name) for name in self.names)
-        }
+        with self._repo.lock:
+            return {name: self._state(self._stage(name)) for name in self.names}
+
+    def _state(self, stage: Any) -> State:  # noqa: ANN401 - DVC's
+        from dvc.lock import LockError  # noqa: PLC0415
+
+        if not (stage.md5 or self._locked(stage)):
+            return "never run"
+        try:
+            return "changed" if stage.status() else "cached"
+        except LockError:
+            return "busy"
 
     def _stage(self, name: str) -> Any:  # noqa: ANN401 - DVC's
         return next(stage for stage in self._repo.index.stages if stage.name == name)
@@ -105,6 +138,28 @@ class Graph:
         """Put back what DVC deleted before a stage that failed, as dvc.lock pins it: what was there stays."""
         if self._locked(self._stage(name)):
             self._repo.checkout(name, force=True, allow_missing=True)
+
+
+def _holders(path: Path) -> set[int]:
+    """Name the processes that hold what is written and read, as DVC keeps them; a file that was cut names none."""
+    try:
+        said = json.loads(path.read_text())
+        read = [each for holders in said.get("read", {}).values() for each in holders]
+        return {int(each["pid"]) for each in (*said.get("write", {}).values(), *read)}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return set()
+
+
+def _was_there(moment: float) -> Callable[[int], bool]:
+    """Tell of a process whether it is the one of that moment; a later one may have got its number."""
+
+    def told(pid: int) -> bool:
+        try:
+            return pid != os.getpid() and psutil.Process(pid).create_time() <= moment
+        except psutil.Error:
+            return False
+
+    return told
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

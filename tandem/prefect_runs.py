@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 from uuid import UUID
 
-from tandem.errors import MissingError
+from tandem.errors import MissingError, TandemError, UnreachableError
 from tandem.run import in_prefect_run
 
 R = TypeVar("R")
@@ -31,6 +31,8 @@ QUIET = {
     "PREFECT_CLI_PROMPT": "false",
 }
 LONGEST = 120
+RETRY_DELAYS = [2, 10, 60]
+"""Seconds before each next try."""
 DIE_WITH_PARENT = 1
 
 
@@ -42,11 +44,18 @@ def quiet() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if "prefect" not in sys.modules:  # so that this comes after all that Prefect does at the end
-        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
+        mute_the_end()
 
 
-def as_task(name: str, call: Callable[[], R], word: Callable[[R], str | None] = lambda _: None) -> R:
-    """Call inside of a task run, whose end may be shown by a word of its own.
+def mute_the_end() -> None:
+    """Let nothing be heard of this process once it ends."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno()))
+
+
+def as_task(
+    name: str, call: Callable[[], R], word: Callable[[R], str | None] = lambda _: None, *, retries: int = 0
+) -> R:
+    """Call inside of a task run, whose end may be shown by a word of its own; tried again if the outside failed.
 
     Prefect sees neither arguments nor result: it would walk through them, and keep them until the flow's end.
     """
@@ -62,8 +71,23 @@ def as_task(name: str, call: Callable[[], R], word: Callable[[R], str | None] = 
         return Completed(name=said) if said else None
 
     show: Any = task
-    show(called, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+    show(
+        called,
+        name=name,
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=RETRY_DELAYS[:retries],
+        retry_condition_fn=_is_of_the_outside,
+    )()
     return given[0]
+
+
+def _is_of_the_outside(_task: object, _run: object, state: Any) -> bool:  # noqa: ANN401 - Prefect's
+    """Tell what may be over soon from what is wrong: an error of ours is final, unless it says that it is not."""
+    exc = state.result(raise_on_failure=False)
+    return not isinstance(exc, TandemError) or isinstance(exc, UnreachableError)
 
 
 def as_flow(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - the function's own
@@ -113,6 +137,11 @@ def here() -> dict[str, str]:
     if not (flow_run and flow_run.flow_run and task_run):
         return {}
     return {API: str(PREFECT_API_URL.value()), PARENT: f"{flow_run.flow_run.id}/{task_run.task_run.id}"}
+
+
+def nowhere() -> dict[str, str]:
+    """Give the environment in which another process shows nothing."""
+    return {API: ""}
 
 
 @contextmanager

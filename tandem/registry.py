@@ -113,6 +113,8 @@ class Registry:
 
     def __init__(self, problem: str, settings: Settings, clock: Clock) -> None:
         """Open nothing yet."""
+        for name, value in QUIET.items():  # before anybody imports MLflow
+            os.environ.setdefault(name, value)
         self.problem, self.accept = problem, settings.accept
         self._settings, self._clock = settings, clock
         self._audit = settings.var / "ledger" / "audit" / "0"
@@ -120,8 +122,6 @@ class Registry:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client; 3 s to import."""
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # noqa: PLC0415
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -25,6 +25,8 @@ class Settings(Frozen):
     """What the first bundle of a workspace becomes by itself."""
     accept: Accept = "any"
     """Which bundles may become champion."""
+    nested: bool = True
+    """Whether a stage that is run by a Prefect flow shows its own tasks there; 3 s a stage."""
     snapshots_kept: int = Field(default=144, gt=0)
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
 
@@ -48,6 +50,11 @@ class Settings(Frozen):
     def clock(self) -> Path:
         """World time, shared by all processes."""
         return self.var / "clock.json"
+
+    @property
+    def schedule(self) -> Path:
+        """When what is done again and again was done last, and who is at it."""
+        return self.var / "schedule"
 
     @property
     def snapshots(self) -> Path:

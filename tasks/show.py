@@ -1,7 +1,7 @@
 """Facts as text for a terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from tandem import tables
 from tandem.clock import wall_now
 from tandem.graph import StageRun
 from tandem.registry import State, Version
+from tandem.schedule import Ended
+from tandem.staleness import Study
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
+BAR, WIDTH = "█", 40
 
 
 def run_line(done: StageRun) -> str:
@@ -20,14 +23,74 @@ def run_line(done: StageRun) -> str:
     return f"{done.name:<14}{'ran' if done.ran else 'cached':<8}{done.seconds:6.1f} s"
 
 
+def figures_of(data: Path) -> dict[str, dict[str, float | None]]:
+    """Return the model's figures and the baselines', on held-out time."""
+    evaluation = json.loads((data / "reports" / "evaluation.json").read_text())
+    models = {"model": evaluation["overall"]} | evaluation["baselines"]
+    return {name: {figure: of[figure] for figure in FIGURES} for name, of in models.items()}
+
+
 def figures_table(data: Path) -> str:
     """Return the model's figures beside the baselines', on held-out time."""
     evaluation = json.loads((data / "reports" / "evaluation.json").read_text())
-    models = {"model": evaluation["overall"]} | evaluation["baselines"]
-    rows = [(name, *(of[figure] for figure in FIGURES)) for name, of in models.items()]
+    rows = [(name, *of.values()) for name, of in figures_of(data).items()]
     months = ", ".join(evaluation["months"])
     heading = f"\nHeld-out rows: {evaluation['overall']['rows']} ({months})"
     return f"{heading}\n{tables.plain(('', *FIGURES), rows)}"
+
+
+def status_tables(states: Mapping[str, str], flows: Mapping[str, Ended | None]) -> str:
+    """Return each stage's state, and when each flow last ended and up to where all is done."""
+    rows = [
+        (name, f"{last.wall:%Y-%m-%d %H:%M:%S}", _age(wall_now() - last.wall), str(last.until or ""))
+        if last
+        else (name, "never", "", "")
+        for name, last in flows.items()
+    ]
+    return "\n\n".join(
+        [
+            tables.plain(("stage", "state"), list(states.items())),
+            tables.plain(("flow", "last ended", "ago", "done until, in world time"), rows),
+        ]
+    )
+
+
+def study_table(study: Study) -> str:
+    """Return what each model was when it was new, how models age, and that as a picture."""
+    new = [
+        (
+            each["as_of"][:16],
+            each["digest"][:12],
+            each["rows"],
+            each["auc"],
+            each["log_loss"],
+            ", ".join(each["failing"]),
+        )
+        for each in study.models
+    ]
+    lost = [each.lost or 0.0 for each in study.ages]
+    most = max(map(abs, lost), default=0.0) or 1.0
+    old = [
+        (
+            each.weeks,
+            each.models,
+            each.rows,
+            each.auc,
+            each.newest_auc,
+            each.log_loss,
+            each.newest_log_loss,
+            each.ece,
+            f"{worse:+.4f} {BAR * round(WIDTH * max(worse, 0) / most)}",
+        )
+        for each, worse in zip(study.ages, lost, strict=True)
+    ]
+    heading = ("weeks old", "models", "rows", "auc", "newest's", "log_loss", "newest's", "ece", "log_loss lost by age")
+    return "\n\n".join(
+        [
+            tables.plain(("as of", "bundle", "held-out rows", "auc", "log_loss", "gates it fails"), new),
+            tables.plain(heading, old),
+        ]
+    )
 
 
 def backtest_table(result: dict[str, Any]) -> str:
@@ -123,4 +186,6 @@ def lineage_tree(found: dict[str, Any]) -> str:
 
 def _age(age: timedelta) -> str:
     hours = age.total_seconds() / 3600
+    if hours < 1:
+        return f"{hours * 60:.1f} min"
     return f"{hours / 24:.1f} d" if hours >= 24 else f"{hours:.1f} h"  # noqa: PLR2004

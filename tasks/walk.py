@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -18,11 +18,12 @@ import psutil
 from tandem.errors import StageError
 from tandem.graph import Graph, StageRun
 from tandem.log import TOLD_TO
-from tandem.run import in_prefect_run
+from tandem.run import WALKER, in_prefect_run
 
 WORKERS = 4
 PIECE = 1 << 16
 END = object()
+NOTHING: Mapping[str, str] = {}
 Running = dict[Future[StageRun], str]
 
 
@@ -45,16 +46,19 @@ class Show(Protocol):
 class Walk:
     """One walk through the graph of a folder."""
 
-    def __init__(self, root: Path, show: Show, *, force: bool) -> None:
+    def __init__(self, root: Path, show: Show, *, force: bool, nested: bool, beside: Mapping[str, str]) -> None:
         """Go nowhere yet."""
-        self._root, self._show, self._force = root, show, force
+        self._root, self._show, self._force, self._nested = root, show, force, nested
+        self._beside = dict(beside)
         self._own, self._reasons, self._waiting = local(), dict[str, str](), dict[int, Event]()
         self.done: list[StageRun] = []
         self.failed: dict[str, StageError] = {}
 
     def go(self) -> None:
         """Run all that can be run; what needs a stage that failed is not, and the rest goes on."""
-        todo = TopologicalSorter(Graph(self._root).needs)
+        graph = Graph(self._root)
+        graph.mend()
+        todo = TopologicalSorter(graph.needs)
         todo.prepare()
         running: Running = {}
         with self._listening(), ThreadPoolExecutor(WORKERS) as pool, _ended_with_us():
@@ -85,14 +89,16 @@ class Walk:
         from tandem import prefect_runs  # noqa: PLC0415
 
         run = partial(self._run, name)
-        return prefect_runs.as_task(name, lambda: run(prefect_runs.here()), lambda done: None if done.ran else "Cached")
+        told = prefect_runs.here if self._nested else prefect_runs.nowhere
+        return prefect_runs.as_task(name, lambda: run(told()), lambda done: None if done.ran else "Cached")
 
     def _run(self, name: str, told: dict[str, str]) -> StageRun:
         if not hasattr(self._own, "graph"):
             self._own.graph = Graph(self._root)  # one a thread: DVC's is not to be shared
         graph: Graph = self._own.graph
+        own = {TOLD_TO: self._pipe.name, WALKER: str(os.getpid())}
         try:
-            return graph.run(name, force=self._force, told={TOLD_TO: self._pipe.name} | told)
+            return graph.run(name, force=self._force, told=self._beside | own | told)
         except StageError as exc:
             self._heard()
             raise StageError(name, exc.exit_code, self._reasons.get(name, exc.reason)) from exc
@@ -147,22 +153,23 @@ def _ended_with_us() -> Iterator[None]:
     """End the stages' processes when we are told to end; what they had begun is put back."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    finally:
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if "DVC_STAGE" in process.environ():
                     process.terminate()
-        raise
 
 
-def walk(root: Path, show: Show, *, force: bool) -> list[StageRun]:
-    """Run what changed.
+def walk(
+    root: Path, show: Show, *, force: bool, nested: bool = True, beside: Mapping[str, str] = NOTHING
+) -> list[StageRun]:
+    """Run what changed; `beside` is more environment for the stages.
 
     Raises:
         StageError: a stage failed; the first one's words and exit code.
 
     """
-    going = Walk(root, show, force=force)
+    going = Walk(root, show, force=force, nested=nested, beside=beside)
     going.go()
     for failed in going.failed.values():
         raise failed

@@ -1,25 +1,22 @@
 """With a Prefect API named, a stage shows as a flow run with its tasks, on a real server; and fails as it does plainly."""
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import httpx
 import psutil
 import pytest
 from commands import command, environment, tandem
 from conftest import STAGES, Workspace
+from prefect_server import LONGEST, named_flows, runs
 
-from tandem.errors import GateError
-from tandem.run import operation, step
+from tandem import prefect_runs
+from tandem.errors import GateError, SourceError, UnreachableError
+from tandem.run import operation, step, step_outside
 
-LONGEST = 120
 EVERY_STAGE = f"""
 import flows
 from importlib import import_module
@@ -36,57 +33,6 @@ TASKS = {
     "train": {"read_rows", "fit_booster", "fit_simple", "scored", "write_models"},
     "bundle": {"check_gates", "write_onnx", "golden", "rehearse", "write_source"},
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
-
-
-def wait_for(server: "subprocess.Popen[bytes]", api: str) -> None:
-    deadline = time.monotonic() + LONGEST
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the Prefect server ended"
-        try:
-            if httpx.get(f"{api}/health").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail("the Prefect server did not come up")
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A real Prefect server, as the environment that names it."""
-    port = free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    quiet = {
-        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(LONGEST),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    mute = subprocess.DEVNULL
-    with subprocess.Popen(words, env=os.environ | quiet, stdout=mute, stderr=mute, start_new_session=True) as server:
-        try:
-            wait_for(server, api)
-            yield quiet | {"PREFECT_API_URL": api}
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
-
-
-def runs(prefect: dict[str, str], kind: str) -> list[dict[str, Any]]:
-    """Ask the API for all runs of a kind, the oldest first."""
-    found: list[dict[str, Any]] = httpx.post(f"{prefect['PREFECT_API_URL']}/{kind}_runs/filter", json={}).json()
-    return sorted(found, key=lambda run: run["created"])
-
-
-def named_flows(prefect: dict[str, str]) -> dict[str, str]:
-    found = httpx.post(f"{prefect['PREFECT_API_URL']}/flows/filter", json={}).json()
-    return {flow["id"]: flow["name"] for flow in found}
 
 
 def test_every_stage_shows_as_a_flow_run_with_its_tasks_and_gives_the_same_bytes(
@@ -151,6 +97,41 @@ def test_a_step_shows_as_a_task_inside_a_run_only(connected: dict[str, str]) -> 
     *_, first, second = runs(connected, "flow")
     assert [named_flows(connected)[run["flow_id"]] for run in (first, second)] == ["outer", "nested"]
     assert len([run for run in runs(connected, "task") if run["flow_run_id"] == second["id"]]) == 2
+
+
+@pytest.mark.usefixtures("connected")
+def test_what_needs_the_outside_is_tried_again_and_an_error_of_ours_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_runs, "RETRY_DELAYS", [0, 0, 0])
+    tries: list[str] = []
+
+    def fail(exc: Exception, times: int) -> int:
+        tries.append(type(exc).__name__)
+        if len(tries) <= times:
+            raise exc
+        return len(tries)
+
+    reached, done = step_outside(fail), step(fail)
+
+    @operation
+    def outer(call: Callable[[], int]) -> int:
+        return call()
+
+    assert outer(lambda: reached(ConnectionError("gone"), 3)) == 4
+    tries.clear()
+    assert outer(lambda: reached(UnreachableError("the index is down"), 1)) == 2
+    for verb, exc, most in (
+        (reached, ConnectionError("gone"), 4),
+        (reached, SourceError("damaged"), 1),
+        (done, ConnectionError("gone"), 1),
+    ):
+        tries.clear()
+        with pytest.raises(type(exc), match=str(exc)):
+            outer(partial(verb, exc, 9))
+        assert len(tries) == most
+    tries.clear()
+    with pytest.raises(ConnectionError):
+        reached(ConnectionError("gone"), 9)
+    assert len(tries) == 1, "outside of a run it is the function itself"
 
 
 @pytest.fixture

@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from commands import command
-from conftest import STAGES, Workspace, copy_tree
+from conftest import AS_OF, STAGES, Workspace, copy_tree
 
 from flows import cli
 from tandem.bundle import Bundle, seal
 from tandem.graph import Graph
+from tandem.schedule import ended
 
 FIGURES = {"rows", "auc", "average_precision", "log_loss", "brier", "ece"}
 UNTIL = "2024-05-01"
@@ -44,6 +46,11 @@ def committed(rebuilt: Workspace) -> Workspace:
     done = command(rebuilt.root, "dvc", "commit", "--force", "--quiet")
     assert done.returncode == 0, done.stderr
     return rebuilt
+
+
+def stages_of(tandem: Tandem, folder: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads(tandem("status", "--json", folder=folder)[1])["stages"]
+    return found
 
 
 def subcommands(tandem: Tandem) -> list[str]:
@@ -142,14 +149,45 @@ def test_status_tells_what_never_ran_from_what_is_cached_and_what_changed(
     fresh = copy_tree(tmp_path / "fresh")
     (fresh / ".dvc" / "config").write_text("[core]\n no_scm = true\n")
     (fresh / "data" / "sources.lock").write_bytes(committed.lock.read_bytes())
-    assert json.loads(tandem("status", "--json", folder=fresh)[1]) == dict.fromkeys(STAGES, "never run")
-    assert json.loads(tandem("status", "--json", folder=committed.root)[1]) == dict.fromkeys(STAGES, "cached")
+    assert stages_of(tandem, fresh) == dict.fromkeys(STAGES, "never run")
+    assert stages_of(tandem, committed.root) == dict.fromkeys(STAGES, "cached")
     params = committed.root / "params.yaml"
     params.write_text(params.read_text().replace("  miss: 2.0", "  miss: 2.5").replace("  auc: 0.70", "  auc: 0.71"))
     code, out, _ = tandem("status", folder=committed.root)
-    states = dict(line.split() for line in out.splitlines()[1:])
+    states = dict(line.split() for line in out.split("\n\n")[0].splitlines()[1:])
     assert (code, list(states)) == (0, list(STAGES))
     assert {stage for stage, state in states.items() if state == "changed"} == {"evaluate", "bundle"}
+
+
+@using_dvc
+def test_status_tells_what_is_being_made(tandem: Tandem, committed: Workspace) -> None:
+    views = committed.data / "views"
+    another = {"pid": os.getppid(), "cmd": "dvc repro"}
+    held = committed.root / ".dvc" / "tmp" / "rwlock"
+    held.write_text(json.dumps({"write": {str(views): another}, "read": {}}))
+    states = stages_of(tandem, committed.root)
+    assert {stage for stage, state in states.items() if state == "busy"} == {"views", "training_set", "bundle"}
+    assert set(states.values()) == {"busy", "cached"}
+
+
+@using_dvc
+def test_status_tells_when_the_schedule_last_did_its_work(tandem: Tandem, committed: Workspace) -> None:
+    folder = committed.root / "var" / "schedule"
+    code, out, _ = tandem("status", folder=committed.root)
+    assert [line.split() for line in out.splitlines()[-2:]] == [["pipeline", "never"], ["refresh", "never"]]
+    code, _, err = tandem("status", "--within", "60", folder=committed.root)
+    assert (code, err) == (7, "no pipeline and no refresh ended in the last 60 minutes\n")
+    ended(folder, "pipeline", AS_OF + timedelta(hours=5), AS_OF)
+    assert tandem("refresh", folder=committed.root)[0] == 0
+    code, out, _ = tandem("status", "--within", "60", folder=committed.root)
+    assert code == 0
+    assert [line.split()[0::3][:1] + line.split()[-2:] for line in out.splitlines()[-2:]] == [
+        ["pipeline", "2024-04-15", "00:00:00"],
+        ["refresh", "2024-04-15", "00:00:00"],
+    ]
+    code, out, err = tandem("status", "--json", "--within", "0", folder=committed.root)
+    said = json.loads(out)["flows"]["pipeline"]
+    assert (code, said["world"], said["until"]) == (7, "2024-04-15T05:00:00", "2024-04-15T00:00:00")
 
 
 def test_status_outside_a_repository_says_what_to_do(tandem: Tandem, rebuilt: Workspace, tmp_path: Path) -> None:
