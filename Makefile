@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup fmt check unit test e2e repro run publish serve bench clean features
+.PHONY: help setup fmt check unit test e2e repro run publish serve report bench clean features
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -59,7 +59,7 @@ unit: $(VENV)/dev ## Unit tests alone; on another Python: PYTHON=python3.13 VENV
 
 test: $(VENV)/dev ## Unit, property and integration tests
 	coverage erase
-	coverage run -m pytest tests/unit tests/property tests/integration
+	coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope tests/unit tests/property tests/integration
 	coverage combine --quiet
 	coverage report
 
@@ -79,6 +79,9 @@ publish: $(VENV)/run ## Register the bundle that the pipeline made, and hold it 
 
 features: $(VENV)/run ## Write docs/features.md, the catalogue of features, from what the pipeline made
 	tandem features
+
+report: $(VENV)/run ## Write build/report.html: the model's card with plots, a page for a browser
+	tandem report
 
 serve: $(VENV)/run ## Serve the bundle that the pipeline made (PORT=8080)
 	exec tandem serve

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -70,6 +71,34 @@ def ingest(folder: Path, repeats: int) -> Outcome:
             f"work, imports apart, against {bare}'s", ratio(out.work("ours, imports apart"), out.work(bare)), "x", 2
         ),
     ]
+    return out
+
+
+def scale(folder: Path, repeats: int) -> Outcome:
+    """Ingest of a year, of ten and of a hundred: the same rows with their dates shifted, two more raw files a year."""
+    tree = copy_of_tree(folder / "tree")
+    measured(stage("ingest"), tree)
+    shutil.copyfile(tree / "data" / "sources.lock", tree / "data" / "first.lock")
+
+    def land(years: int) -> None:
+        shutil.rmtree(tree / "var" / "cache", ignore_errors=True)
+        shutil.rmtree(tree / "data" / "flights", ignore_errors=True)
+        measured(script("years", tree, years), tree)
+
+    names = {1: "a year", 10: "10 years", 100: "100 years"}
+    out = Outcome(
+        repeated({name: Case([stage("ingest")], tree, partial(land, n)) for n, name in names.items()}, repeats)
+    )
+    for years, goal in ((10, None), (100, 1536)):
+        by_row = [
+            ours / years / one for ours, one in zip(out.seconds(names[years]), out.seconds("a year"), strict=True)
+        ]
+        out.figures += [
+            Figure(f"time a row, {names[years]} against one", by_row, "x", 1.2),
+            Figure(f"peak memory, {names[years]}", out.peak(names[years]), "MiB", goal),
+        ]
+    files = sum(1 for _ in (tree / "data" / "flights" / "facts").rglob("*.parquet"))
+    out.notes = [f"A year has 362,891 raw rows. After the last run facts are {files} files, one a kind and month."]
     return out
 
 
@@ -200,4 +229,5 @@ BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
     "graph": graph,
     "imports": imports,
     "first_prediction": first_prediction,
+    "scale": scale,
 }

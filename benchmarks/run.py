@@ -17,6 +17,7 @@ import psutil
 from cases import BENCHMARKS, GIT, HERE, ROOT
 from report import write_results
 
+ONCE = ("first_prediction", "scale")
 PACKAGES = ("polars", "duckdb", "dataframely", "dvc", "xgboost-cpu")
 
 
@@ -66,13 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAME", action="append", choices=BENCHMARKS, help=", ".join(BENCHMARKS))
     parser.add_argument(
-        "--repeats", metavar="N", type=int, default=5, help="of each case (5); first_prediction runs once"
+        "--repeats", metavar="N", type=int, default=5, help=f"of each case (5); once: {', '.join(ONCE)}"
     )
     parser.add_argument("--report", action="store_true", help="measure nothing, write RESULTS.md from the raw figures")
     given = parser.parse_args()
     if not given.report:
         for name in given.only or BENCHMARKS:
-            print(f"wrote {measure(name, 1 if name == 'first_prediction' else given.repeats)}")
+            print(f"wrote {measure(name, 1 if name in ONCE else given.repeats)}")
     print(f"wrote {write_results(HERE, tuple(BENCHMARKS))}")
 
 

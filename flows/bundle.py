@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tandem.boosting import read_booster
 from tandem.bundle import seal
+from tandem.card import CARD, written
 from tandem.files import atomic_folder, made, write_json, write_text
 from tandem.params import Params
 from tandem.problem import load_problem
@@ -19,7 +20,7 @@ from tasks.bundle import (
     write_inputs,
     write_source,
 )
-from tasks.card import model_card
+from tasks.card import Reports, check_card, model_card
 from tasks.golden import golden, rehearse
 from tasks.onnx import write_onnx
 from tasks.splits import read_rows
@@ -31,8 +32,8 @@ def bundle(params: Params, settings: Settings) -> None:
     problem = load_problem(params.problem)
     data = settings.of(problem.name)
     evaluation = json.loads(made(data / "reports" / "evaluation.json", "evaluate").read_text())
-    training = json.loads(made(data / "reports" / "training_set.json", "training_set").read_text())
     check_gates(evaluation)
+    said = written(problem)
     rows, spec = read_rows(data / "training_set")
     booster = read_booster(data / "model" / "model.json")
     with atomic_folder(data / "bundle") as folder:
@@ -48,7 +49,7 @@ def bundle(params: Params, settings: Settings) -> None:
         write_decision(params, folder)
         write_inputs(problem, params, data, folder)
         write_source(Path(), folder / "source.tar")
-        write_text(folder / "card.md", model_card(spec, params, evaluation, training))
+        write_text(folder / CARD, check_card(model_card(said, Reports.read(folder))))
         seal(folder, {"tandem.problem": problem.name, "tandem.as_of": params.as_of.isoformat()})
 
 

@@ -4,11 +4,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -35,8 +36,12 @@ class Role(StrEnum):
     shadow = "shadow"
 
 
+REPORT = Path("build/report.html")
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the problem's own if not given.")
+]
+VersionArgument = Annotated[
+    str | None, typer.Argument(metavar="[VERSION]", help="One in the registry: its number, digest or alias.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 
@@ -295,7 +300,7 @@ def promote(
 
     The only way to. Each change is an event of the audit, with its reason and who made it.
 
-    Example: tandem promote 3bbac6fcec53 --as challenger --share 0.1 --reason "better log loss on October"
+    Example: tandem promote 3bc30292fde0 --as challenger --share 0.1 --reason "better log loss on October"
     """
     from flows.promote import promote as flow  # noqa: PLC0415
 
@@ -422,6 +427,38 @@ def diff(
 
 
 @app.command()
+def card(version: VersionArgument = None, bundle: BundleOption = None) -> None:
+    """Print a model's card.
+
+    Data, intended use, limits, figures by slice and month, baselines, calibration, costs, fairness, how to rebuild.
+
+    Example: tandem card champion
+    """
+    from tandem.card import CARD  # noqa: PLC0415
+
+    with _chosen(version, bundle) as found:
+        _say(found.text(CARD).rstrip())
+
+
+@app.command()
+def report(
+    version: VersionArgument = None,
+    bundle: BundleOption = None,
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write it.")] = REPORT,
+) -> None:
+    """Write a model's card with plots, as a page for a browser.
+
+    One file of HTML that loads nothing else.
+
+    Example: tandem report --to report.html
+    """
+    from flows.report import report as flow  # noqa: PLC0415
+
+    with _chosen(version, bundle) as found:
+        _say(f"wrote {flow(found, target)}")
+
+
+@app.command()
 def features(
     target: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write it.")] = Path("docs/features.md"),
 ) -> None:
@@ -458,6 +495,23 @@ def _prefect() -> AbstractContextManager[None]:
     from tandem.prefect_runs import server  # noqa: PLC0415
 
     return server()
+
+
+@contextmanager
+def _chosen(version: str | None, folder: Path | None) -> Iterator[Any]:
+    """Open a version's bundle, or that of a folder; the problem's own if neither is named."""
+    from tandem.bundle import Bundle  # noqa: PLC0415
+
+    if version and folder:
+        msg = "name a VERSION or --bundle, not both"
+        raise typer.BadParameter(msg)
+    if version:
+        registry = _registry()
+        with TemporaryDirectory(prefix="tandem-") as place:
+            yield registry.fetch(registry.find(version), Path(place) / "bundle")
+    else:
+        params, settings = _read()
+        yield Bundle.open(folder or settings.of(params.problem) / "bundle")
 
 
 def _registry() -> Any:  # noqa: ANN401 - imported when it is needed

@@ -13,7 +13,7 @@ def promote(registry: Registry, ref: str, role: Role, share: float | None, reaso
     if ref == "none":
         return registry.change("withdraw", before, withdrawn(before, role), reason, role=role)
     version = registry.find(ref)
-    after = promoted(before, version, role, share)
+    after = promoted(before, version, role, share, registry.accept)
     return registry.change("promote", before, after, reason, role=role, digest=version.digest)
 
 
@@ -26,5 +26,5 @@ def rollback(registry: Registry, reason: str) -> State:
         msg = "there was no champion before this one"
         raise RegistryError(msg)
     version = registry.find(line[-2])
-    after = promoted(before, version, "champion", None)
+    after = promoted(before, version, "champion", None, registry.accept)
     return registry.change("rollback", before, after, reason, role="champion", digest=version.digest)

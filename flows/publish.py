@@ -40,7 +40,7 @@ def _first(registry: Registry, version: Version, state: State, settings: Setting
         return {"as": "champion", "reason": "the first; by the workspace's policy somebody decides"}
     reason = "the first of this workspace, champion by its policy"
     try:
-        after = promoted(state, version, "champion", None)
+        after = promoted(state, version, "champion", None, registry.accept)
     except RegistryError as exc:
         return {"as": None, "reason": str(exc)}
     registry.change("promote", state, after, reason, role="champion", digest=version.digest)

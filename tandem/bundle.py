@@ -115,9 +115,21 @@ class Bundle:
         """What the model is fed."""
         return FeatureSpec.load(self.folder / "features.json")
 
+    def text(self, name: str) -> str:
+        """Read one of its files.
+
+        Raises:
+            BundleError: it has none of that name.
+
+        """
+        if name not in self.files:
+            msg = f"{self.folder} holds no {name}: an earlier version of Tandem made it"
+            raise BundleError(msg)
+        return (self.folder / name).read_text()
+
     def json(self, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
         """Read one of its JSON files."""
-        return json.loads((self.folder / name).read_text())
+        return json.loads(self.text(name))
 
 
 def _check(folder: Path, named: Mapping[str, tuple[str, int]]) -> None:

@@ -73,13 +73,17 @@ class Problem:
         msg = f"problem {self.name} has no source {name!r}: it has {', '.join(s.name for s in self.sources)}"
         raise ProblemError(msg)
 
-    def sql(self, name: str) -> str:
-        """Read one of its SQL files."""
-        path = self.folder / f"{name}.sql"
+    def text(self, name: str) -> str:
+        """Read one of its files."""
+        path = self.folder / name
         if not path.is_file():
-            msg = f"problem {self.name} lacks {name}.sql"
+            msg = f"problem {self.name} lacks {name}"
             raise ProblemError(msg)
         return path.read_text()
+
+    def sql(self, name: str) -> str:
+        """Read one of its SQL files."""
+        return self.text(f"{name}.sql")
 
     def example(self) -> dict[str, Any]:
         """One request whose every field is filled."""

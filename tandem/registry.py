@@ -7,6 +7,7 @@ never tells two halves. One lock in the workspace orders all that writes.
 
 import getpass
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 Role = Literal["champion", "challenger", "shadow"]
 ROLES: tuple[Role, ...] = ("champion", "challenger", "shadow")
 DIGEST, AS_OF, COMMIT, DIRTY = "tandem.digest", "tandem.as_of", "tandem.commit", "tandem.dirty"
-FIGURES, PROPOSAL, STATE = "tandem.figures", "tandem.proposal", "tandem.state"
+FIGURES, PROPOSAL, STATE, ATTESTED = "tandem.figures", "tandem.proposal", "tandem.state", "tandem.attested"
 SHORTEST = 6
 FOLDER = "bundle"
 
@@ -79,6 +80,7 @@ class Version(Frozen):
     commit: str | None
     dirty: bool
     """Whether it was made of code that no commit holds."""
+    attested: bool
     figures: dict[str, float | None]
     proposal: dict[str, Any] | None
 
@@ -95,6 +97,7 @@ class Version(Frozen):
             run=str(found.run_id),
             commit=tags.get(COMMIT),
             dirty=tags[DIRTY] != "no",
+            attested=ATTESTED in tags,
             figures=json.loads(tags.get(FIGURES, "{}")),
             proposal=json.loads(tags.get(PROPOSAL, "null")),
         )
@@ -110,16 +113,18 @@ class Registry:
 
     def __init__(self, problem: str, settings: Settings, clock: Clock) -> None:
         """Open nothing yet."""
-        for name, value in QUIET.items():  # before anybody imports MLflow
-            os.environ.setdefault(name, value)
-        self.problem, self._settings, self._clock = problem, settings, clock
+        self.problem, self.accept = problem, settings.accept
+        self._settings, self._clock = settings, clock
         self._audit = settings.var / "ledger" / "audit" / "0"
 
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client; 3 s to import."""
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # noqa: PLC0415
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         uri = self._settings.tracking
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

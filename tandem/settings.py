@@ -9,6 +9,7 @@ from pydantic import Field
 from tandem.params import Frozen
 
 PREFIX = "TANDEM_"
+Accept = Literal["any", "attested"]
 
 
 class Settings(Frozen):
@@ -22,7 +23,7 @@ class Settings(Frozen):
     """Where trials can be watched; none given: SQLite under var/mlflow. Empty: nowhere."""
     first_publish: Literal["champion", "nothing"] = "champion"
     """What the first bundle of a workspace becomes by itself."""
-    accept: Literal["any", "attested"] = "any"
+    accept: Accept = "any"
     """Which bundles may become champion."""
     nested: bool = True
     """Whether a stage that is run by a Prefect flow shows its own tasks there; 3 s a stage."""

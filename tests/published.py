@@ -31,3 +31,17 @@ def whole(registry: Registry, bundle: Bundle) -> None:
     assert parents[0].data.metrics["auc"] == bundle.json("reports/evaluation.json")["overall"]["auc"]
     assert parents[0].data.params["as_of"] == AS_OF.isoformat()
     assert [event["digest"] for event in registry.events() if event["event"] == "publish"] == [bundle.digest]
+
+
+def digest(number: int) -> str:
+    return f"{number:x}" * 64
+
+
+def four_versions(settings: Settings) -> Settings:
+    """Register four bundles that are nowhere, for who only decides about them."""
+    client = Registry("p", settings, Clock.stopped(AS_OF)).client
+    client.create_registered_model("p")
+    for number in range(1, 5):
+        tags = {"tandem.digest": digest(number), "tandem.as_of": "2024-01-01", "tandem.dirty": "no"}
+        client.create_model_version("p", f"file:///nowhere/{number}", tags=tags)
+    return settings

@@ -22,7 +22,7 @@ from conftest import ROOT
 from flows.cli import app
 from tasks.show import figures_table
 
-RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md")
+RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/registry.md")
 """Pages whose `sh` blocks are run, in their order; no other page has any."""
 SERVERS = {"make run", "make serve", "tandem serve"}
 """They stay in the foreground: started as in a terminal of their own, and stopped by SIGTERM at the end of the page."""
@@ -128,8 +128,8 @@ def clone(ran: tuple[Path, str], tmp_path: Path) -> Path:
     for stamp in ("uv", "run", "dev"):  # newer than the locks: `make setup` finds all done
         (folder / ".venv" / stamp).parent.mkdir(exist_ok=True)
         (folder / ".venv" / stamp).touch()
-    identity = ("-c", "user.name=reader", "-c", "user.email=reader@example.org")
-    for words in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "clone"]):
+    identity = (["config", "user.name", "reader"], ["config", "user.email", "reader@example.org"])
+    for words in (["init", "--quiet"], *identity, ["add", "--all"], ["commit", "--quiet", "--message", "clone"]):
         done = command(folder, "git", *words)
         assert done.returncode == 0, done.stderr
     return folder
@@ -190,6 +190,23 @@ def test_words_of_make_and_commands_of_tandem_exist(name: str) -> None:
                 assert {word for word in words if "=" not in word} <= made, line
             case ["tandem", word, *_]:
                 assert word in commands or word.startswith("-"), line
+
+
+def test_the_page_on_the_paper_goes_through_all_of_it() -> None:
+    text = page("docs/paper.md")
+    rows = re.findall(r"^\| ([PCR]\d) \| ", text, re.MULTILINE)
+    assert rows == [f"{kind}{n}" for kind, last in (("P", 9), ("C", 9), ("R", 7)) for n in range(1, last + 1)]
+    steps = re.split(r"^### (\d+)\. ", text, flags=re.MULTILINE)[1:]
+    assert steps[::2] == [str(n) for n in range(1, 29)]
+    for number, said in zip(steps[::2], steps[1::2], strict=True):
+        bold = re.findall(r"\*\*([^*]+)\*\*", " ".join(said.split("\n## ")[0].split()))
+        parts = [
+            word
+            for part in ("What it is", "Where", "Tool, and why", "What else would do")
+            for word in bold
+            if word.startswith(part)
+        ]
+        assert len(parts) == 4, number
 
 
 def test_the_changelog_speaks_of_this_version() -> None:

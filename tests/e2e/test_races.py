@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import AS_OF, Workspace
-from published import opened, whole
+from published import digest, four_versions, opened, whole
 
 from flows.publish import publish
 from tandem import ledger
@@ -26,18 +26,9 @@ RACERS, RACES = int(os.environ.get("RACERS", "8")), int(os.environ.get("RACES", 
 PRELOADED = ["mlflow", "flows.publish"]  # 4 s, once
 
 
-def digest(number: int) -> str:
-    return f"{number:x}" * 64
-
-
 @pytest.fixture
 def settings(tracked: Settings) -> Settings:
-    client = Registry("p", tracked, Clock.stopped(AS_OF)).client
-    client.create_registered_model("p")
-    for number in range(1, 5):
-        tags = {"tandem.digest": digest(number), "tandem.as_of": "2024-01-01", "tandem.dirty": "no"}
-        client.create_model_version("p", f"file:///nowhere/{number}", tags=tags)
-    return tracked
+    return four_versions(tracked)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from published import digest, four_versions
 
 from flows.promote import promote, rollback
 from tandem.clock import Clock
@@ -14,18 +15,9 @@ from tandem.settings import Settings
 DAY = datetime(2024, 1, 1)  # noqa: DTZ001
 
 
-def digest(number: int) -> str:
-    return f"{number:x}" * 64
-
-
 @pytest.fixture
 def settings(tracked: Settings) -> Settings:
-    client = Registry("p", tracked, Clock.stopped(DAY)).client
-    client.create_registered_model("p")
-    for number in range(1, 5):
-        tags = {"tandem.digest": digest(number), "tandem.as_of": "2024-01-01", "tandem.dirty": "no"}
-        client.create_model_version("p", f"file:///nowhere/{number}", tags=tags)
-    return tracked
+    return four_versions(tracked)
 
 
 @pytest.fixture

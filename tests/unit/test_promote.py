@@ -13,9 +13,18 @@ A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 DAY = datetime(2024, 1, 1)  # noqa: DTZ001
 
 
-def version(digest: str, *, dirty: bool = False) -> Version:
+def version(digest: str, *, dirty: bool = False, attested: bool = False) -> Version:
     return Version(
-        version=1, digest=digest, as_of=DAY, created=DAY, run="", commit=None, dirty=dirty, figures={}, proposal=None
+        version=1,
+        digest=digest,
+        as_of=DAY,
+        created=DAY,
+        run="",
+        commit=None,
+        dirty=dirty,
+        attested=attested,
+        figures={},
+        proposal=None,
     )
 
 
@@ -63,6 +72,13 @@ def test_code_that_no_commit_holds_never_becomes_champion() -> None:
     with pytest.raises(RegistryError, match="no commit holds"):
         promoted(State(), version(A, dirty=True), "champion", None)
     assert promoted(State(champion=A), version(B, dirty=True), "shadow", None).shadow == B
+
+
+def test_where_only_attested_bundles_are_accepted_no_other_becomes_champion() -> None:
+    with pytest.raises(RegistryError, match="is not attested"):
+        promoted(State(), version(A), "champion", None, "attested")
+    assert promoted(State(), version(A, attested=True), "champion", None, "attested").champion == A
+    assert promoted(State(champion=A), version(B), "shadow", None, "attested").shadow == B
 
 
 def test_a_role_can_be_taken_away() -> None:

@@ -14,5 +14,9 @@ def test_a_table_may_have_no_rows() -> None:
 
 def test_markdown_keeps_its_columns() -> None:
     assert (
-        markdown(("a", "b"), [("x | y", 0.5), (None, 3)]) == "| a | b |\n| --- | --- |\n| x \\| y | 0.5000 |\n|  | 3 |"
+        markdown(("a", "b"), [("x | y", 0.5), (None, 3)]) == "| a | b |\n| --- | ---: |\n| x \\| y | 0.5000 |\n|  | 3 |"
     )
+
+
+def test_a_new_line_within_a_cell_ends_no_row() -> None:
+    assert markdown(("a",), [("x\n## y",)]).splitlines()[2:] == ["| x ## y |"]
