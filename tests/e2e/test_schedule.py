@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -69,11 +69,19 @@ def worker(workspace: Workspace, beside: Beside) -> Iterator[psutil.Process]:
             kill(process)
 
 
+def is_stage(process: psutil.Process) -> bool:
+    try:
+        return "DVC_STAGE" in process.environ()
+    except psutil.Error:  # it has just ended
+        return False
+
+
 def kill(process: psutil.Process) -> None:
     """Kill what can be caught of a tree, but no stage: those have to end by themselves."""
     below = process.children(recursive=True)
-    for each in [process, *(one for one in below if "DVC_STAGE" not in one.environ())]:
-        each.kill()
+    for each in [process, *(one for one in below if not is_stage(one))]:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     assert psutil.wait_procs(below, LONGEST)[1] == []
 
 
@@ -101,7 +109,7 @@ def test_ten_days_give_ten_bundles_also_when_all_is_killed_in_the_middle(workspa
     Clock.stopped(AS_OF).at_speed(86400 / A_DAY).save(workspace.settings.clock)
     with worker(workspace, beside) as first:
         wait_until(lambda: done_until(workspace) >= AS_OF + timedelta(days=3), workspace)
-        wait_until(lambda: any("DVC_STAGE" in each.environ() for each in first.children(recursive=True)), workspace)
+        wait_until(lambda: any(map(is_stage, first.children(recursive=True))), workspace)
     with worker(workspace, beside):
         wait_until(lambda: done_until(workspace) >= AS_OF + timedelta(days=DAYS - 1), workspace)
         lately = tandem(workspace.root, "status", "--within", "5", beside=beside)
