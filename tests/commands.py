@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
+from typing import IO
 
 from conftest import ROOT, copy_tree
 
@@ -29,6 +30,16 @@ def command(folder: Path, *words: str, beside: Mapping[str, str] = NOTHING) -> s
 def tandem(folder: Path, *words: str, beside: Mapping[str, str] = NOTHING) -> subprocess.CompletedProcess[str]:
     """Run a `tandem` command to its end."""
     return command(folder, sys.executable, "-m", "flows.cli", *words, beside=beside)
+
+
+@contextmanager
+def begun(folder: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]", IO[str]]]:
+    """Begin a `tandem` command; give its process and what it prints, for who ends it in the middle."""
+    own = [sys.executable, "-m", "flows.cli", *words]
+    pipe, mute = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(own, cwd=folder, env=environment(folder), stdout=pipe, stderr=mute, text=True) as process:
+        assert process.stdout is not None
+        yield process, process.stdout
 
 
 @contextmanager

@@ -2,14 +2,12 @@
 
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import psutil
 import pytest
-from commands import command, environment, tandem
+from commands import begun, command, tandem
 from conftest import STAGES, Workspace
 from prefect_server import LONGEST, named_flows, runs
 
@@ -192,17 +190,8 @@ def test_a_failed_stage_shows_its_reason_and_a_rerun_starts_there(prefect: dict[
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_walker_that_is_ended_leaves_no_server_and_no_lock(tracked: Workspace, how: signal.Signals) -> None:
-    words = [sys.executable, "-m", "flows.cli", "run", "--prefect"]
-    with subprocess.Popen(
-        words,
-        cwd=tracked.root,
-        env=environment(tracked.root),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as walker:
-        assert walker.stdout is not None
-        assert walker.stdout.readline().startswith("ingest")
+    with begun(tracked.root, "run", "--prefect") as (walker, printed):
+        assert printed.readline().startswith("ingest")
         below = psutil.Process(walker.pid).children(recursive=True)
         servers = [process for process in below if "uvicorn" in process.cmdline()]
         assert len(servers) == 1

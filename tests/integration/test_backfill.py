@@ -4,14 +4,12 @@ import csv
 import hashlib
 import json
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import environment, tandem
+from commands import begun, tandem
 from conftest import AS_OF, Workspace
 
 from tandem.bundle import Bundle
@@ -49,21 +47,12 @@ def said(study: Path) -> dict[str, Any]:
 
 def test_a_study_that_was_killed_goes_on_and_changes_nothing_beside_it(started: Workspace) -> None:
     before = sums(started.root)
-    words = [sys.executable, "-m", "flows.cli", *WORDS]
-    with subprocess.Popen(
-        words,
-        cwd=started.root,
-        env=environment(started.root),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as killed:
-        assert killed.stdout is not None
-        assert killed.stdout.readline() == "as of 2024-04-08 00:00\n"
-        assert any(line == "as of 2024-04-15 00:00\n" for line in killed.stdout)
-        assert any(line.startswith("training_set  ran") for line in killed.stdout)
+    with begun(started.root, *WORDS) as (killed, printed):
+        assert printed.readline() == "as of 2024-04-08 00:00\n"
+        assert any(line == "as of 2024-04-15 00:00\n" for line in printed)
+        assert any(line.startswith("training_set  ran") for line in printed)
         killed.send_signal(signal.SIGKILL)
-        killed.stdout.read()
+        printed.read()
     done = tandem(started.root, *WORDS)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

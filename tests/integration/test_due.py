@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commands import environment, tandem
+from commands import begun, tandem
 from conftest import AS_OF, STAGES, Workspace
 
 from tandem.clock import Clock
@@ -92,27 +91,18 @@ def test_a_failed_stage_leaves_its_day_to_be_done(started: Workspace) -> None:
 
 def test_a_stage_ends_with_its_walker(started: Workspace) -> None:
     """One that goes on would write over what the next walk makes."""
-    words = [sys.executable, "-m", "flows.cli", "run"]
     stage = started.root / "flows" / "views.py"
     stage.write_text(
         stage.read_text().replace(
             "    problem = ", "    import time\n    print('here', flush=True)\n    time.sleep(90)\n    problem = ", 1
         )
     )
-    with subprocess.Popen(
-        words,
-        cwd=started.root,
-        env=environment(started.root),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as walker:
-        assert walker.stdout is not None
-        assert any(line == "here\n" for line in walker.stdout), "the stage writes where its walker does"
+    with begun(started.root, "run") as (walker, printed):
+        assert any(line == "here\n" for line in printed), "the stage writes where its walker does"
         os.kill(walker.pid, signal.SIGKILL)
-        begun = time.monotonic()
-        assert walker.stdout.read() == ""  # the end of all who could write there
-        assert time.monotonic() - begun < 60
+        since = time.monotonic()
+        assert printed.read() == ""  # the end of all who could write there
+        assert time.monotonic() - since < 60
 
 
 @using_dvc
