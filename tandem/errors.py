@@ -12,7 +12,11 @@ TandemError
 ├── StageError           a stage of the pipeline failed
 ├── BundleError          a bundle is damaged or incomplete
 ├── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
+├── AttestationError     what policy demands was not said of a bundle, or not by whom it trusts
+├── AccessError          the keys of a workspace cannot be read, or do not hold what is asked for
+├── TrafficError         traffic.json says what cannot be served
 ├── LedgerError          a ledger is damaged, or cannot be written
+├── QueryError           a query of the ledger cannot be answered
 ├── DivergesError        a bundle was built again, and came out another one
 ├── CannotVerifyError    what is needed to build a bundle again is missing
 ├── BusyError            another one is doing it in this workspace
@@ -86,8 +90,24 @@ class SnapshotError(TandemError):
     """A snapshot is damaged, or is not of the views that are asked for."""
 
 
+class AttestationError(TandemError):
+    """What policy demands was not said of a bundle, or not by whom it trusts."""
+
+
+class AccessError(TandemError):
+    """The keys of a workspace cannot be read, or do not hold what is asked for."""
+
+
+class TrafficError(TandemError):
+    """traffic.json says what cannot be served."""
+
+
 class LedgerError(TandemError):
     """A ledger is damaged, or cannot be written."""
+
+
+class QueryError(TandemError):
+    """A query of the ledger cannot be answered."""
 
 
 class RegistryError(TandemError):

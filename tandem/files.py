@@ -58,9 +58,10 @@ def atomic(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(target: Path, text: str) -> Path:
-    """Write a text file in one step."""
+def write_text(target: Path, text: str, *, private: bool = False) -> Path:
+    """Write a text file in one step; a private one is its owner's alone from its first byte on."""
     with atomic(target) as temporary:
+        temporary.touch(0o600 if private else 0o666)
         temporary.write_text(text, encoding="utf-8")
     return target
 

@@ -5,8 +5,9 @@ digests of the rows and not to the rows themselves: a row can be erased, its dig
 still holds. A line that was torn by a crash was never acknowledged; the next writer cuts it off.
 """
 
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,8 @@ from tandem.errors import LedgerError
 
 START = "0" * 64
 SALT = 16
+DRAWN = 64
+"""Salts that are drawn at a time: asking the kernel costs as much for one."""
 
 
 class Line(msgspec.Struct):
@@ -37,6 +40,15 @@ def salted(salt: str, row: bytes) -> str:
     return sha256(salt.encode() + row).hexdigest()
 
 
+def _salts() -> Iterator[str]:
+    while True:
+        drawn = os.urandom(SALT * DRAWN).hex()
+        yield from (drawn[place : place + 2 * SALT] for place in range(0, len(drawn), 2 * SALT))
+
+
+SALTS = _salts()
+
+
 def link(before: str, digest: str) -> str:
     """Bind a row's digest to all that came before it."""
     return sha256(f"{before}{digest}".encode()).hexdigest()
@@ -46,26 +58,54 @@ class Segment:
     """A segment that is being written."""
 
     def __init__(self, path: Path, *, durable: bool) -> None:
-        """Open it where it ended, without what a crash left half-written; durable rows survive a loss of power."""
+        """Open it where it ended, without what a crash left half-written; durable rows survive a loss of power.
+
+        Raises:
+            LedgerError: another one writes it, or it is damaged.
+
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines, whole = _read(path)
-        self._durable = durable
         self._file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it, however we end
+            lines, whole = _read(path)
+        except BlockingIOError as exc:
+            self._file.close()
+            msg = f"{path}: another process writes it"
+            raise LedgerError(msg) from exc
+        except LedgerError:
+            self._file.close()
+            raise
         if whole < path.stat().st_size:
             self._file.truncate(whole)
-        self.rows = len(lines)
+        self.path, self.rows, self.end = path, len(lines), whole
+        self._durable = durable
         self._chain = lines[-1].chain if lines else START
         self._encode = msgspec.json.Encoder().encode
 
-    def append(self, row: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-        """Write a row whole, or raise and leave none of it."""
-        said, salt = self._encode(row), os.urandom(SALT).hex()
-        chain = link(self._chain, salted(salt, said))
-        self._write(b'{"chain":"%b","salt":"%b","row":%b}\n' % (chain.encode(), salt.encode(), said))
-        self._chain, self.rows = chain, self.rows + 1
+    def append(self, row: Any) -> int:  # noqa: ANN401 - whatever JSON holds
+        """Write a row whole, or raise and leave none of it; tell where it begins."""
+        return self.extend([row])[0]
+
+    def extend(self, rows: Iterable[Any]) -> list[int]:
+        """Write all of some rows, or raise and leave none of them; tell where each begins."""
+        chain, end, lines, places = self._chain, self.end, [], []
+        for row in rows:
+            said, salt = self._encode(row), next(SALTS)
+            chain = link(chain, salted(salt, said))
+            line = b'{"chain":"%b","salt":"%b","row":%b}\n' % (chain.encode(), salt.encode(), said)
+            lines.append(line)
+            places.append(end)
+            end += len(line)
+        self._write(b"".join(lines))
+        self._chain, self.rows, self.end = chain, self.rows + len(places), end
+        return places
+
+    def sync(self) -> None:
+        """Let what was written survive a loss of power."""
+        os.fdatasync(self._file.fileno())
 
     def _write(self, data: bytes) -> None:
-        end = self._file.tell()
         try:
             whole = self._file.write(data) == len(data)
             if whole and self._durable:
@@ -75,7 +115,7 @@ class Segment:
         else:
             reason = "the disk is full"
         if not whole:
-            self._file.truncate(end)
+            self._file.truncate(self.end)
             msg = f"{self._file.name}: {reason}"
             raise LedgerError(msg)
 
@@ -126,3 +166,29 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
     """
     return (msgspec.json.decode(line.row) for line in _read(path)[0] if not line.erased)
+
+
+def is_living(path: Path) -> bool:
+    """Say whether a segment is being written."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def row_at(path: Path, place: int) -> dict[str, Any] | None:
+    """Read the row that begins at a place; None where none does, or where it was erased."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(place - 1, 0))
+            if place and file.read(1) != b"\n":
+                return None
+            text = file.readline()
+    except FileNotFoundError:
+        return None
+    if not text.endswith(b"\n"):
+        return None
+    line = msgspec.json.decode(text, type=Line)
+    return None if line.erased else msgspec.json.decode(line.row)

@@ -29,6 +29,18 @@ class Settings(Frozen):
     """Whether a stage that is run by a Prefect flow shows its own tasks there; 3 s a stage."""
     snapshots_kept: int = Field(default=144, gt=0)
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
+    durability: Literal["process", "power", "off"] = "process"
+    """What an answered prediction survives: the process's end, the machine's too, or nothing."""
+    any_moment: bool = False
+    """Whether a request may name the moment it is asked at, as replays do."""
+    access: Literal["auto", "keys"] = "auto"
+    """Who may ask: on loopback anybody, elsewhere who shows a key; or always who shows a key."""
+    in_flight: int = Field(default=64, gt=0)
+    """Requests that a worker answers at a time; more are sent away."""
+    bytes_in_flight: int = Field(default=4 * 1024 * 1024, gt=0)
+    """Bytes of bodies that a worker answers at a time."""
+    drain_seconds: float = Field(default=3.0, ge=0)
+    """How long a worker that was told to stop answers on."""
 
     @classmethod
     def load(cls) -> Self:
@@ -57,9 +69,24 @@ class Settings(Frozen):
         return self.var / "schedule"
 
     @property
+    def ledger(self) -> Path:
+        """What was predicted, what came true, and who changed what."""
+        return self.var / "ledger"
+
+    @property
+    def keys(self) -> Path:
+        """Digests of the keys that clients show."""
+        return self.var / "keys.json"
+
+    @property
+    def serving(self) -> Path:
+        """What serving reads, and nothing else does it read."""
+        return self.var / "serving"
+
+    @property
     def snapshots(self) -> Path:
         """The views' values at each tick, for serving."""
-        return self.var / "serving" / "snapshots"
+        return self.serving / "snapshots"
 
     @property
     def tracking(self) -> str:

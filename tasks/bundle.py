@@ -40,7 +40,7 @@ def check_gates(evaluation: dict[str, Any]) -> None:
 
 @step
 def reference(rows: pl.DataFrame, spec: FeatureSpec, seed: int) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Count each input's values on the rows that were fitted, by tenths; and draw a sample of the inputs alone."""
+    """Count each input's values on the rows that were fitted, by tenths, with their range; and draw a sample."""
     fitted = rows.filter(pl.col("split") == "fit")
     counts: dict[str, Any] = {}
     for name in spec.names:
@@ -51,6 +51,8 @@ def reference(rows: pl.DataFrame, spec: FeatureSpec, seed: int) -> tuple[dict[st
             "edges": edges,
             "counts": np.bincount(places, minlength=len(edges) + 1).tolist(),
             "nulls": fitted.height - len(column),
+            "least": column.min(),
+            "most": column.max(),
         }
     drawn = np.sort(np.random.default_rng(seed).permutation(fitted.height)[:REFERENCE])
     return {"rows": fitted.height, "inputs": counts}, fitted[drawn].select(spec.names)

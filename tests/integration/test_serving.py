@@ -18,14 +18,14 @@ import polars as pl
 import pytest
 from commands import environment
 from conftest import Workspace
+from tandem.serving.model import Model
+from tandem.serving.requests import Decoder
 
 from flows.serve import due_snapshot
 from tandem.bundle import Bundle
 from tandem.errors import MissingError, SnapshotError
 from tandem.problem import load_problem
 from tandem.serving.app import LARGEST
-from tandem.serving.model import Model
-from tandem.serving.requests import Decoder
 from tandem.snapshots import Snapshot
 from tandem.vectors import Values, Vectors
 from tandem.warehouse import Warehouse

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from tandem.serving.model import Model
 
 from tandem.serving.app import LARGEST, App
-from tandem.serving.model import Model
 from tandem.vectors import Values
 
 

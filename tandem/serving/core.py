@@ -1,0 +1,274 @@
+"""Answers instances: finds variant and snapshot, makes inputs, scores, records, and only then answers.
+
+All that came in one turn of the event loop is scored in one run of the model and recorded in one write: so what costs
+the same for one row as for eight is paid once, and no request waits for a timer.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from math import isfinite, nan
+from time import perf_counter_ns
+
+import msgspec
+import numpy as np
+
+from tandem.errors import LedgerError
+from tandem.serving.contract import Instance
+from tandem.serving.counts import Counts
+from tandem.serving.memory import Memory
+from tandem.serving.records import Prediction
+from tandem.serving.refused import RETRY, Fault, Refused
+from tandem.serving.served import Ground, Served, Watched
+from tandem.serving.traffic import Role
+from tandem.serving.variant import Variant
+from tandem.vectors import Values
+
+Names = tuple[str, ...]
+Told = Names | msgspec.UnsetType
+Clock = Callable[[], datetime]
+PART = 500
+"""Rows that are scored without letting others in between: some 10 ms."""
+
+
+class Answer(msgspec.Struct):
+    """What a client is told of one instance."""
+
+    id: str
+    score: float
+    threshold: float
+    action: str
+    variant: str
+    bundle: str
+    tick: str
+    stale: bool
+    lateness: float | msgspec.UnsetType = msgspec.UNSET
+    """Seconds by which its knowledge is older than it should be."""
+    unknown: Told = msgspec.UNSET
+    """Views in which its key was never seen."""
+    out_of_range: Told = msgspec.UNSET
+    """Inputs outside of what the model was fitted on."""
+
+
+class Row:
+    """One instance on its way."""
+
+    __slots__ = ("data", "fields", "ground", "inputs", "instance", "outside", "role", "score", "unknown", "variant")
+
+    def __init__(self, instance: Instance, fields: Values, ground: Ground) -> None:
+        """Know neither variant nor score yet."""
+        self.instance, self.fields, self.ground = instance, fields, ground
+        self.score, self.outside, self.data = nan, Names(), b""
+
+    @property
+    def action(self) -> str:
+        """What follows from the score."""
+        return self.variant.act if self.score >= self.variant.threshold else self.variant.otherwise
+
+    def prepare(self, role: Role, variant: Variant) -> None:
+        """Make a variant's inputs; ArithmeticError says that a value is out of their reach."""
+        self.role, self.variant = role, variant
+        found = variant.vectors.rows(self.fields, self.ground.look)
+        self.inputs = variant.vectors.inputs(self.fields, found)
+        self.unknown = tuple(variant.vectors.views[n] for n, row in enumerate(found) if row is None)
+
+
+class Asked:
+    """One request on its way, or a part of it."""
+
+    __slots__ = ("answer", "at", "instances", "request_id", "rows", "start")
+
+    def __init__(
+        self, instances: Sequence[Instance], at: datetime | None, request_id: str | None, start: int = 0
+    ) -> None:
+        """Wait for the next turn of the loop."""
+        self.instances, self.at, self.request_id, self.start = instances, at, request_id, start
+        self.rows: list[Row] = []
+        self.answer: asyncio.Future[list[Answer]]
+
+
+class Core:
+    """Answers for one worker."""
+
+    def __init__(self, watched: Watched, now: Clock, memory: Memory, counts: Counts) -> None:
+        """Answer from what is watched, at the world's time."""
+        self.watched, self.now, self._memory, self._counts = watched, now, memory, counts
+        self._asked: list[Asked] = []
+        self._loop = asyncio.get_running_loop()
+
+    async def answer(
+        self, instances: Sequence[Instance], at: datetime | None = None, request_id: str | None = None
+    ) -> list[Answer]:
+        """Answer together with all that came in this turn of the loop; many rows in parts, to let others in between.
+
+        Raises:
+            Refused: a value is out of reach, nothing is known yet, or the answer cannot be recorded.
+
+        """
+        if len(instances) <= PART:
+            return await self._ask(Asked(instances, at, request_id))
+        at, answers = at or self.now(), list[Answer]()
+        for start in range(0, len(instances), PART):
+            part = Asked(instances[start : start + PART], at, request_id, start)
+            answers += await self._ask(part)
+        return answers
+
+    def _ask(self, asked: "Asked") -> "asyncio.Future[list[Answer]]":
+        if not self._asked:
+            self._loop.call_soon(self._answer_all)
+        asked.answer = self._loop.create_future()
+        self._asked.append(asked)
+        return asked.answer
+
+    def _answer_all(self) -> None:
+        asked, self._asked = self._asked, []
+        start, served, ready, rows = perf_counter_ns(), self.watched.now, list[Asked](), list[Row]()
+        current: Ground | None = None
+        for each in asked:
+            try:
+                if each.at:
+                    ground = self.watched.ground(each.at, chosen=True)
+                else:
+                    ground = current = current or self.watched.ground(self.now())
+                each.rows = self._rows(each, served, ground)
+            except Refused as exc:
+                each.answer.set_exception(exc)
+            else:
+                ready.append(each)
+                rows += each.rows
+        if rows:
+            self._score(rows, served)
+            self._record(ready, served, (perf_counter_ns() - start) / 1000 / len(rows))
+
+    def _rows(self, asked: Asked, served: Served, ground: Ground) -> list[Row]:
+        """Make the inputs of a request's instances.
+
+        Raises:
+            Refused: a value is out of their reach.
+
+        """
+        champion, values, rows = served.champion, served.champion.contract.values, []
+        for number, instance in enumerate(asked.instances, asked.start):
+            try:
+                row = Row(instance, values(instance, ground.instant), ground)
+                if not (served.challenger and self._challenge(row, served, served.challenger)):
+                    row.prepare("champion", champion)
+            except ArithmeticError as exc:
+                fault = Fault(f"$.instances[{number}]", "values that the features can take", str(exc))
+                raise Refused(422, f"{fault.path}: {exc}", faults=[fault]) from exc
+            rows.append(row)
+        return rows
+
+    def _challenge(self, row: Row, served: Served, challenger: Variant) -> bool:
+        """Prepare for the challenger what is its share; not while it fails."""
+        if not served.traffic.challenged([row.fields[place] for place in served.key]):
+            return False
+        if not challenger.breaker.closed():
+            return False
+        try:
+            row.prepare("challenger", challenger)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the champion answers
+            self._failed(challenger, exc)
+            return False
+        return True
+
+    def _failed(self, challenger: Variant, why: object) -> None:
+        challenger.breaker.failed(why)
+        self._counts.failures["challenger"] += 1
+
+    def _score(self, rows: list[Row], served: Served) -> None:
+        """Score each row by its variant; where the challenger fails the champion answers."""
+        if served.challenger and (challenged := [row for row in rows if row.role == "challenger"]):
+            self._score_challenged(challenged, served.challenger)
+            for row in challenged:
+                if not isfinite(row.score):
+                    row.prepare("champion", served.champion)
+            rows = [row for row in rows if row.role == "champion"]
+        if rows:
+            self._run(rows, served.champion)
+
+    def _score_challenged(self, rows: list[Row], challenger: Variant) -> None:
+        try:
+            self._run(rows, challenger)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the champion answers
+            self._failed(challenger, exc)
+        else:
+            if bad := sum(not isfinite(row.score) for row in rows):
+                self._failed(challenger, f"{bad} scores are no numbers")
+            else:
+                challenger.breaker.worked()
+
+    def _run(self, rows: list[Row], variant: Variant) -> None:
+        """Run the model once for all of some rows."""
+        inputs = np.array([row.inputs for row in rows], dtype=np.float32)  # None becomes NaN
+        scores = variant.scores(inputs)
+        for row, score, data in zip(rows, scores, inputs, strict=True):
+            row.score, row.data = score, data.tobytes()
+        for number, names in variant.outside(inputs):
+            rows[number].outside = names
+            self._counts.outside.update(names)
+        self._counts.scored(rows[0].role, scores, inputs)
+
+    def _record(self, asked: list[Asked], served: Served, took: float) -> None:
+        """Write down what is answered, and answer once that is safe."""
+        wall, generation, problem = datetime.now(UTC), served.traffic.generation, served.champion.spec.problem
+        contract = served.champion.contract
+        records = [
+            Prediction(
+                world=row.ground.moment,
+                wall=wall,
+                problem=problem,
+                request=contract.recorded(row.instance),
+                features=row.data,
+                score=row.score,
+                action=row.action,
+                variant=row.role,
+                bundle=row.variant.digest,
+                snapshot=row.ground.digest,
+                tick=row.ground.tick,
+                generation=generation,
+                contract=contract.digest,
+                microseconds=took,
+                stale=row.ground.lateness > 0,
+                unknown=row.unknown,
+                request_id=each.request_id,
+            )
+            for each in asked
+            for row in each.rows
+        ]
+        try:
+            ids = self._memory.append(records)
+        except LedgerError as exc:
+            self._deliver(asked, [], exc)
+        else:
+            self._memory.when_safe(partial(self._deliver, asked, ids))
+
+    def _deliver(self, asked: list[Asked], ids: Sequence[str], error: LedgerError | None) -> None:
+        """Tell each request its answers, or that they could not be recorded."""
+        numbers = iter(ids)
+        for each in asked:
+            if each.answer.done():  # the client has left
+                continue
+            if error:
+                self._counts.unrecorded += len(each.rows)
+                each.answer.set_exception(Refused(503, f"the answer cannot be recorded: {error}", RETRY))
+            else:
+                each.answer.set_result([_told(row, name) for row, name in zip(each.rows, numbers, strict=False)])
+
+
+def _told(row: Row, name: str) -> Answer:
+    ground, variant, late = row.ground, row.variant, row.ground.lateness
+    return Answer(
+        name,
+        row.score,
+        variant.threshold,
+        row.action,
+        row.role,
+        variant.digest,
+        ground.said,
+        late > 0,
+        late or msgspec.UNSET,
+        row.unknown or msgspec.UNSET,
+        row.outside or msgspec.UNSET,
+    )

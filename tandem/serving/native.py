@@ -1,0 +1,35 @@
+"""Our own face: `/v1/...`."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from tandem.serving.http import FORM, JSON_KIND, Call, Reply, Route, encode
+from tandem.serving.service import Service
+
+
+class Native:
+    """Predictions by JSON."""
+
+    def __init__(self, service: Service) -> None:
+        """Answer by a service."""
+        self._service = service
+        self._decoders: dict[str, Callable[[bytes], Any]] = {}
+
+    def routes(self) -> list[Route]:
+        """Name what it answers."""
+        return [Route("POST", "/v1/predict", self.predict, "predict", "predict", costly=True)]
+
+    async def predict(self, call: Call) -> Reply:
+        """Score instances of the contract."""
+        call.must_be(JSON_KIND, FORM)
+        body = self._decoder()(await self._service.body(call))
+        moment = self._service.moment(body.at)
+        answers = await self._service.core.answer(body.instances, moment, call.request_id)
+        return Reply(b'{"predictions":%b}' % encode(answers))
+
+    def _decoder(self) -> Callable[[bytes], Any]:
+        contract = self._service.contract
+        if contract.digest not in self._decoders:
+            self._decoders = {contract.digest: contract.body_of(("at", datetime | None, None))}
+        return self._decoders[contract.digest]

@@ -1,0 +1,202 @@
+"""What is served: variants by role, and snapshots by tick; looked at again and again, and changed in one step."""
+
+import logging
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from tandem.bundle import Bundle
+from tandem.clock import floor
+from tandem.errors import SnapshotError, TandemError, TrafficError
+from tandem.params import FeatureParams
+from tandem.serving.contract import Limits, instant
+from tandem.serving.refused import RETRY, Fault, Refused
+from tandem.serving.traffic import TRAFFIC, Role, Traffic
+from tandem.serving.variant import Variant
+from tandem.snapshots import Named, Snapshot
+from tandem.vectors import Lookup
+
+log = logging.getLogger(__name__)
+
+OPEN = 8
+"""Snapshots that are mapped at a time; older ticks are asked for by replays."""
+
+
+class Ground(NamedTuple):
+    """What a request of some moment is answered from."""
+
+    moment: datetime
+    instant: int
+    digest: str
+    tick: datetime
+    said: str
+    lateness: float
+    """Seconds from the snapshot's tick to the one that was due."""
+    look: Lookup
+
+
+class Ticks:
+    """The snapshots of a folder, by tick."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at none yet."""
+        self.folder = folder
+        self._named: list[Named] = []
+        self._opened: OrderedDict[Path, Snapshot] = OrderedDict()
+        self._bad: set[Path] = set()
+
+    def look(self) -> None:
+        """See which there are now."""
+        named = [each for each in Named.all(self.folder) if each.path not in self._bad]
+        if named != self._named:
+            self._named = named
+
+    def due(self, moment: datetime, grid: FeatureParams) -> tuple[Named, Snapshot] | None:
+        """Give the newest that a request of a moment may use; a newer one would tell the future."""
+        place = bisect_right(self._named, moment - grid.lag, key=attrgetter("tick"))
+        while place:
+            named = self._named[place - 1]
+            if found := self._opened.get(named.path) or self._open(named):
+                return named, found
+            place -= 1
+        return None
+
+    def _open(self, named: Named) -> Snapshot | None:
+        """Map one; one that is damaged is told once, and never looked at again."""
+        try:
+            found = Snapshot.open(named.path)
+        except SnapshotError as exc:
+            log.warning("a snapshot is left out: %s", exc)
+            self._bad.add(named.path)
+            return None
+        self._opened[named.path] = found
+        if len(self._opened) > OPEN:
+            self._opened.popitem(last=False)
+        return found
+
+
+@dataclass(frozen=True)
+class Served:
+    """One state of traffic, with all that it needs loaded."""
+
+    traffic: Traffic
+    champion: Variant
+    challenger: Variant | None = None
+    shadow: Variant | None = None
+    key: tuple[int, ...] = ()
+    """The places of the fields by which a request finds the same variant again."""
+
+    @property
+    def variants(self) -> Mapping[Role, Variant]:
+        """The variant of each role that is taken."""
+        named: dict[Role, Variant | None] = {
+            "champion": self.champion,
+            "challenger": self.challenger,
+            "shadow": self.shadow,
+        }
+        return {role: variant for role, variant in named.items() if variant}
+
+
+class Source:
+    """Where a state comes from: what sync laid out, or one bundle's folder where nothing was ever published."""
+
+    def __init__(self, serving: Path, folder: Path | None = None, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        """Load nothing yet."""
+        self.serving, self.folder, self.limits = serving, folder, limits
+
+    def mark(self) -> object:
+        """Give what changes when traffic does."""
+        if self.folder:
+            return self.folder
+        try:
+            found = (self.serving / TRAFFIC).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    def load(self, before: Served | None = None) -> Served:
+        """Load the state that is said now; what was loaded before is used again.
+
+        Raises:
+            TrafficError: a bundle is not there or cannot be served, or what is said makes no sense.
+
+        """
+        loaded = {v.digest: v for v in before.variants.values()} if before else {}
+        if self.folder:
+            bundle = Bundle.open(self.folder)
+            traffic = Traffic(champion=bundle.digest)
+            variants: dict[Role, Variant] = {"champion": loaded.get(bundle.digest) or Variant(bundle, self.limits)}
+        else:
+            found = Traffic.load(self.serving / TRAFFIC)
+            if found is None:
+                msg = f"{self.serving / TRAFFIC} does not exist: `tandem publish` and `tandem sync` write it"
+                raise TrafficError(msg)
+            traffic = found
+            variants = {role: loaded.get(d) or self._variant(d) for role, d in traffic.digests.items()}
+        champion = variants["champion"]
+        for variant in variants.values():
+            if variant.contract.digest != champion.contract.digest:
+                msg = f"bundle {variant.digest[:12]} takes other requests than the champion {champion.digest[:12]} does"
+                raise TrafficError(msg)
+            if variant.grid != champion.grid:
+                msg = f"bundle {variant.digest[:12]} has other ticks than the champion {champion.digest[:12]}"
+                raise TrafficError(msg)
+        if unknown := [name for name in traffic.key if name not in champion.contract.names]:
+            msg = f"the contract has no {', '.join(unknown)}, by which traffic should be shared"
+            raise TrafficError(msg)
+        key = tuple(champion.contract.names.index(name) for name in traffic.key or champion.spec.keys)
+        return Served(traffic, champion, variants.get("challenger"), variants.get("shadow"), key)
+
+    def _variant(self, digest: str) -> Variant:
+        variant = Variant(Bundle.open(self.serving / "bundles" / digest), self.limits)
+        if variant.digest != digest:
+            msg = f"{variant.bundle.folder} holds bundle {variant.digest[:12]}"
+            raise TrafficError(msg)
+        variant.rehearse(1)
+        return variant
+
+
+class Watched:
+    """The state that requests are answered from."""
+
+    def __init__(self, source: Source, snapshots: Path) -> None:
+        """Load it for the first time."""
+        self.source, self.ticks = source, Ticks(snapshots)
+        self._mark = source.mark()
+        self.now = source.load()
+        self.failures = 0
+
+    def look(self, moment: datetime) -> None:
+        """Take up what has changed; what cannot be served leaves all as it was."""
+        try:
+            self.ticks.look()
+            self.ticks.due(moment, self.now.champion.grid)  # mapped here, so that no request waits for it
+            if (mark := self.source.mark()) != self._mark:
+                self.now, self._mark = self.source.load(self.now), mark
+                log.info("generation %d answers", self.now.traffic.generation)
+        except (TandemError, OSError) as exc:
+            self.failures += 1
+            log.warning("what is served stays as it was: %s", exc)
+
+    def ground(self, moment: datetime, *, chosen: bool = False) -> Ground:
+        """Give what a request of a moment is answered from.
+
+        Raises:
+            Refused: no snapshot is old enough.
+
+        """
+        grid = self.now.champion.grid
+        found = self.ticks.due(moment, grid)
+        if found is None:
+            if chosen:
+                raise Refused.of(Fault("$.at", "a moment of which something is known", moment.isoformat()))
+            raise Refused(503, f"nothing is known at {moment} yet: `tandem refresh` writes what is", RETRY)
+        named, snapshot = found
+        late = (floor(moment - grid.lag, grid.tick) - named.tick).total_seconds()
+        said = named.tick.replace(tzinfo=UTC).isoformat()
+        return Ground(moment, instant(moment), named.digest, named.tick, said, late, snapshot.row)

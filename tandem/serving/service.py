@@ -1,0 +1,52 @@
+"""What the faces share: who answers, from what state, and within which limits."""
+
+from datetime import UTC, datetime
+
+from tandem.serving.contract import Contract, Limits
+from tandem.serving.core import Core
+from tandem.serving.counts import Counts
+from tandem.serving.http import Call, Patience
+from tandem.serving.refused import Fault, Refused
+from tandem.serving.served import Watched
+from tandem.serving.variant import Variant
+
+
+class Service:
+    """One worker's."""
+
+    def __init__(self, watched: Watched, core: Core, counts: Counts, limits: Limits, *, any_moment: bool) -> None:
+        """Refuse nobody yet."""
+        self.watched, self.core, self.counts, self.limits = watched, core, counts, limits
+        self.patience = Patience(limits.seconds)
+        self._any_moment = any_moment
+        self.leaving = False
+        """Answers go on, but nobody new should come."""
+
+    @property
+    def champion(self) -> Variant:
+        """Who answers, unless traffic is shared."""
+        return self.watched.now.champion
+
+    @property
+    def contract(self) -> Contract:
+        """What a request must be."""
+        return self.champion.contract
+
+    async def body(self, call: Call) -> bytes:
+        """Read a body within the limits."""
+        return await call.body(self.limits.body, self.patience)
+
+    def moment(self, at: datetime | None) -> datetime | None:
+        """Read the moment that a request names, if it may.
+
+        Raises:
+            Refused: it may not.
+
+        """
+        if at is None:
+            return None
+        if not self._any_moment:
+            raise Refused.of(
+                Fault("$.at", "nothing: this server answers as of now (setting any_moment)", at.isoformat())
+            )
+        return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
