@@ -14,6 +14,7 @@ TandemError
 ├── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
 ├── AttestationError     what policy demands was not said of a bundle, or not by whom it trusts
 ├── AccessError          the keys of a workspace cannot be read, or do not hold what is asked for
+├── AddressError         what should be listened on cannot be had
 ├── TrafficError         traffic.json says what cannot be served
 ├── LedgerError          a ledger is damaged, or cannot be written
 ├── QueryError           a query of the ledger cannot be answered
@@ -96,6 +97,10 @@ class AttestationError(TandemError):
 
 class AccessError(TandemError):
     """The keys of a workspace cannot be read, or do not hold what is asked for."""
+
+
+class AddressError(TandemError):
+    """What should be listened on cannot be had."""
 
 
 class TrafficError(TandemError):

@@ -53,10 +53,15 @@ class FeatureSpec(Frozen):
         """When knowledge is published, and may be used."""
         return FeatureParams(tick_minutes=self.tick_minutes, lag_minutes=self.lag_minutes)
 
+    @property
+    def columns(self) -> dict[str, Type]:
+        """What the request features may read: the request's fields, and the views' values."""
+        values = {name: kind for view in self.views for name, kind in view.values.items()}
+        return {name: Type(kind) for name, kind in (self.fields | values).items()}
+
     def request(self) -> Expressions:
         """Parse the request features."""
-        values = {name: kind for view in self.views for name, kind in view.values.items()}
-        return Expressions.parse(self.request_sql, {n: Type(t) for n, t in (self.fields | values).items()})
+        return Expressions.parse(self.request_sql, self.columns)
 
     def names_without(self, baseline: str) -> tuple[str, ...]:
         """Return the inputs that a model with only some of the views has."""

@@ -6,6 +6,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.expressions import Expressions
 from tandem.features import FeatureSpec
 
 Values = tuple[object, ...]
@@ -17,9 +18,9 @@ Lookup = Callable[[str, Values], Values | None]
 class Vectors:
     """What is compiled once for a feature spec, and then makes the inputs of each request."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
+    def __init__(self, spec: FeatureSpec, request: Expressions | None = None) -> None:
         """Compile the keys, which need the request alone, and the features, which need the views' values too."""
-        request = spec.request()
+        request = request or spec.request()
         fields = list(spec.fields)
         made = list(dict.fromkeys(key for view in spec.views for key in view.keys if key not in spec.fields))
         columns = [*fields, *(name for view in spec.views for name in view.values)]

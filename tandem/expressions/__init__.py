@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 from typing import Self
 
 from tandem.errors import ExpressionError
-from tandem.expressions.semantics import FUNCTIONS, Type
+from tandem.expressions.semantics import FUNCTIONS, Type, Zone, local_time_of
 
 __all__ = ["Expression", "Expressions", "Row", "Type"]
 
@@ -78,7 +78,8 @@ class Expressions:
         code = compile("\n    ".join(["def row(values):", *lines]), "<request.sql>", "exec")
         body = next(constant for constant in code.co_consts if isinstance(constant, CodeType))
         functions = {function.__name__: function for function in FUNCTIONS}
-        return FunctionType(body, {"__builtins__": {}, **functions, **self.constants}, "row")
+        constants = {n: local_time_of(v) if isinstance(v, Zone) else v for n, v in self.constants.items()}
+        return FunctionType(body, {"__builtins__": {}, **functions, **constants}, "row")
 
     def _named(self, name: str) -> Expression:
         for expression in self.expressions:

@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from tandem.errors import ExpressionError
 from tandem.expressions.rules import CASTS, OPTIONS, PARTS, RULES, UNITS, Rule, of_time
-from tandem.expressions.semantics import DECIMAL, INTEGER, INTEGERS, NULL, Kind, Type, common, local_time_of
+from tandem.expressions.semantics import DECIMAL, INTEGER, INTEGERS, NULL, Kind, Type, Zone, common, local_time_of
 
 BIGINT, DOUBLE, BOOLEAN, VARCHAR, TIMESTAMP = Type
 OPERANDS = {"this", "expression"}
@@ -295,7 +295,8 @@ class Emitter:
         if not (inside and zone.is_string):
             self.refuse(node, "write `x at time zone 'UTC' at time zone 'America/New_York'`: UTC into local time")
         try:
-            local = self.constant(NULL, local_time_of(zone.name))
+            local_time_of(zone.name)
+            local = self.constant(NULL, Zone(zone.name))
         except (ZoneInfoNotFoundError, ValueError, OSError):
             self.refuse(node, "there is no such time zone")
         return self.apply(node, of_time(f"{local.text}({{0}})", TIMESTAMP), self.emit(utc.this))

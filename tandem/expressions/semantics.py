@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -105,6 +105,13 @@ def date_of(days: int) -> tuple[int, int, int, int]:
     return found.year + 400 * cycles, found.month, found.day, found.timetuple().tm_yday
 
 
+class Zone(str):
+    """The name of a time zone, which stands for its function until a program is made."""
+
+    __slots__ = ()
+
+
+@cache
 def local_time_of(name: str) -> Callable[[int], int]:
     """Make the function from UTC to a zone's local time.
 

@@ -5,15 +5,17 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from datetime import datetime
+from ipaddress import ip_address
 from types import FrameType
 
-import uvicorn
 import uvloop
 
 from tandem.clock import Clock
-from tandem.errors import TandemError
+from tandem.errors import AddressError, TandemError
+from tandem.imports import without
 from tandem.serving.access import Access
 from tandem.serving.admission import Admission
 from tandem.serving.app import App
@@ -28,8 +30,12 @@ from tandem.serving.served import Source, Watched
 from tandem.serving.service import Service
 from tandem.settings import Settings
 
+with without("watchfiles", "websockets", "wsproto", "h11", "yaml"):  # 9 MiB, for what is not done here
+    import uvicorn
+
 log = logging.getLogger(__name__)
 
+BACKLOG = 1024
 LOOK = 0.2
 """Seconds between two looks at what is served."""
 
@@ -98,7 +104,31 @@ class Worker:
         self._records.close()
 
 
-def work(make: Callable[[], Worker], listening: socket.socket, drain: float, ready: Callable[[], None]) -> None:
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Listen on an address, beside other workers of this user.
+
+    Raises:
+        AddressError: it cannot be had.
+
+    """
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG, reuse_port=True
+        )
+    except OSError as exc:
+        msg = f"{host}:{port} cannot be listened on: {exc.strerror}"
+        raise AddressError(msg) from exc
+
+
+def work(make: Callable[[], Worker], opened: socket.socket, drain: float, *, attached: bool) -> None:
     """Serve on a socket until told to stop."""
 
     async def serve() -> None:
@@ -108,9 +138,12 @@ def work(make: Callable[[], Worker], listening: socket.socket, drain: float, rea
         )
         server = Server(config, drain, worker.leave)
         looking = asyncio.create_task(worker.look())
-        ready()
+        if attached:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), server.handle_exit, signal.SIGTERM, None)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         try:
-            await server.serve(sockets=[listening])
+            await server.serve(sockets=[opened])
         finally:
             looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tandem.bundle import Bundle
 from tandem.errors import BundleError
+from tandem.expressions.apart import Parsing
 from tandem.serving.breaker import Breaker
 from tandem.serving.contract import Contract, Limits
 from tandem.vectors import Vectors
@@ -32,16 +33,17 @@ class Variant:
     def __init__(self, bundle: Bundle, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
         """Load all that an answer needs."""
         self.bundle, self.digest, self.spec = bundle, bundle.digest, bundle.spec
+        parsing = Parsing(bundle.spec.request_sql, bundle.spec.columns)
         decision = bundle.json("decision.json")
         self.threshold: float = decision["threshold"]
         self.otherwise: str
         self.act: str
         self.otherwise, self.act = decision["actions"]
         self.contract = Contract(bundle, limits)
-        self.vectors = Vectors(bundle.spec)
         self.grid = bundle.spec.grid
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # two would change last bits
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # 3 MiB, and no faster with them
         model = (bundle.folder / "model.onnx").read_bytes()
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._run = session.run
@@ -49,6 +51,7 @@ class Variant:
         known = bundle.json("reference.json")["inputs"]
         bounds = [(known[name].get("least"), known[name].get("most")) for name in bundle.spec.names]
         self._least = np.array([-np.inf if least is None else least for least, _ in bounds], dtype=np.float32)
+        self.vectors = Vectors(bundle.spec, parsing.done())
         self._most = np.array([np.inf if most is None else most for _, most in bounds], dtype=np.float32)
 
     def scores(self, inputs: Floats) -> list[float]:

@@ -1,0 +1,97 @@
+"""Workers: processes that serve side by side, started again when one ends before it was told to."""
+
+import logging
+import signal
+import socket
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+
+from tandem.errors import AddressError
+
+log = logging.getLogger(__name__)
+
+LOOK = 0.5
+"""Seconds between two looks at whether all of them live."""
+TRIES, PATIENCE = 5, 10.0
+"""So many ends within so many seconds are no accident."""
+
+
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[int]:
+    """Hold a port that workers listen on together; it stays ours while one of them is started again.
+
+    Raises:
+        AddressError: another one has it.
+
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind((host, port))  # not shared yet, so that one who listens there already is found
+        except OSError as exc:
+            msg = f"{host}:{port} cannot be listened on: {exc.strerror}. Choose another by PORT=, or end who is there"
+            raise AddressError(msg) from exc
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken: int = held.getsockname()[1]
+        yield taken
+
+
+class Workers:
+    """Some processes of the same command, which say `ready` and leave when their standard input ends."""
+
+    def __init__(self, command: Sequence[str], count: int) -> None:
+        """Start none yet."""
+        self._command, self._count = command, count
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._stop = threading.Event()
+        self._ends: deque[float] = deque(maxlen=TRIES)
+
+    def run(self, when_ready: Callable[[], None]) -> int:
+        """Keep them running until SIGTERM or Ctrl-C; give the code to end with."""
+        before = {sent: signal.signal(sent, self._told) for sent in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._processes = [self._start() for _ in range(self._count)]
+            if all(self._is_ready(process) for process in self._processes):
+                when_ready()
+                self._keep()
+            return 0 if self._stop.is_set() else next(filter(None, (p.poll() for p in self._processes)), 1)
+        finally:
+            self._end()
+            for sent, handler in before.items():
+                signal.signal(sent, handler)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
+
+    def _is_ready(self, process: "subprocess.Popen[bytes]") -> bool:
+        return process.stdout is not None and process.stdout.readline() == b"ready\n"
+
+    def _keep(self) -> None:
+        """Start again what ends, unless all that is started ends."""
+        while not self._stop.wait(LOOK):
+            for place, process in enumerate(self._processes):
+                if process.poll() is None:
+                    continue
+                self._ends.append(monotonic())
+                if len(self._ends) == TRIES and self._ends[-1] - self._ends[0] < PATIENCE:
+                    return
+                log.warning("a worker ended with %s, and is started again", process.returncode)
+                self._processes[place] = self._start()
+
+    def _told(self, sent: int, _: FrameType | None) -> None:
+        self._stop.set()
+        for process in self._processes:
+            process.send_signal(sent)
+
+    def _end(self) -> None:
+        """Let go of those that are left: their standard input ends."""
+        for process in self._processes:
+            if process.stdin:
+                process.stdin.close()
+        for process in self._processes:
+            process.wait()
