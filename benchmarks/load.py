@@ -81,7 +81,7 @@ async def ask(url: str, asked: bytes, connections: int, seconds: float) -> dict[
     loop, parts = asyncio.get_running_loop(), urlsplit(url)
     load = Load(asked)
     for _ in range(connections):
-        await loop.create_connection(lambda: Asking(load), parts.hostname, parts.port)
+        await loop.create_connection(lambda: Asking(load), parts.hostname or "", parts.port or 80)
     await asyncio.sleep(1)
     load.statuses, load.seconds, start = {}, [], perf_counter()
     await asyncio.sleep(seconds)

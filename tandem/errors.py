@@ -2,6 +2,7 @@
 
 TandemError
 ├── ParamsError          params.yaml is missing, malformed or has an unknown key
+├── SettingsError        an environment variable of ours holds what it cannot
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
@@ -37,6 +38,10 @@ class TandemError(Exception):
 
 class ParamsError(TandemError):
     """params.yaml is missing, malformed or has an unknown key."""
+
+
+class SettingsError(TandemError):
+    """An environment variable of ours holds what it cannot."""
 
 
 class ProblemError(TandemError):

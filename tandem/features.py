@@ -1,12 +1,14 @@
 """What the model is fed: the request's fields, the views' values, the request features, and which are inputs."""
 
-import json
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
+from tandem.clock import Grid
+from tandem.errors import BundleError
 from tandem.expressions import Expressions, Type
 from tandem.files import made, write_json
-from tandem.params import FeatureParams, Frozen
 from tandem.views import ViewSpec
 
 NUMBERS = ("BIGINT", "DOUBLE", "BOOLEAN")
@@ -14,7 +16,7 @@ SLICE = "slice_"
 """Before the names of slice columns, which may be called as an input or a field is."""
 
 
-class Feature(Frozen):
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input of the model."""
 
     name: str
@@ -26,7 +28,7 @@ class Feature(Frozen):
     """For a request feature the columns that it is computed from."""
 
 
-class FeatureSpec(Frozen):
+class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that is needed to make a request's inputs, offline and online alike."""
 
     problem: str
@@ -49,9 +51,9 @@ class FeatureSpec(Frozen):
         return tuple(feature.name for feature in self.inputs)
 
     @property
-    def grid(self) -> FeatureParams:
+    def grid(self) -> Grid:
         """When knowledge is published, and may be used."""
-        return FeatureParams(tick_minutes=self.tick_minutes, lag_minutes=self.lag_minutes)
+        return Grid(tick_minutes=self.tick_minutes, lag_minutes=self.lag_minutes)
 
     @property
     def columns(self) -> dict[str, Type]:
@@ -75,10 +77,15 @@ class FeatureSpec(Frozen):
 
         Raises:
             MissingError: it has not been written.
+            BundleError: it is another form's.
 
         """
-        return cls.model_validate_json(made(path, "training_set").read_text())
+        try:
+            return msgspec.json.decode(made(path, "training_set").read_bytes(), type=cls)
+        except msgspec.DecodeError as exc:
+            msg = f"{path} is no feature spec of this version of Tandem: {exc}"
+            raise BundleError(msg) from exc
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        write_json(path, json.loads(self.model_dump_json()))
+        write_json(path, msgspec.to_builtins(self))

@@ -1,13 +1,14 @@
 """params.yaml, parsed once at the edge and passed down as frozen values."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from tandem.clock import Grid, naive
 from tandem.errors import ParamsError
 from tandem.files import write_text
 
@@ -21,9 +22,7 @@ def _instant(value: object) -> object:
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC).replace(tzinfo=None)
-    return value
+    return naive(value) if isinstance(value, datetime) else value
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]
@@ -35,23 +34,6 @@ class Frozen(BaseModel):
     """An unknown key is an error, and nothing changes after it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FeatureParams(Frozen):
-    """The grid on which knowledge is published, and how long publishing takes."""
-
-    tick_minutes: int = Field(gt=0, le=1440)
-    lag_minutes: int = Field(ge=0, le=1440)
-
-    @property
-    def tick(self) -> timedelta:
-        """The distance of two ticks."""
-        return timedelta(minutes=self.tick_minutes)
-
-    @property
-    def lag(self) -> timedelta:
-        """How old the newest tick must be before a request may use it."""
-        return timedelta(minutes=self.lag_minutes)
 
 
 class SplitParams(Frozen):
@@ -135,7 +117,7 @@ class Params(Frozen):
 
     problem: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     as_of: Instant
-    features: FeatureParams
+    features: Grid
     split: SplitParams
     tune: TuneParams
     train: TrainParams

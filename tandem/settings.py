@@ -2,17 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import msgspec
 
-from tandem.params import Frozen
+from tandem.errors import SettingsError
 
 PREFIX = "TANDEM_"
 Accept = Literal["any", "attested"]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 
-class Settings(Frozen):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Defaults need nothing but this folder."""
 
     data: Path = Path("data")
@@ -27,7 +28,7 @@ class Settings(Frozen):
     """Which bundles may become champion."""
     nested: bool = True
     """Whether a stage that is run by a Prefect flow shows its own tasks there; 3 s a stage."""
-    snapshots_kept: int = Field(default=144, gt=0)
+    snapshots_kept: Positive = 144
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
     durability: Literal["process", "power", "off"] = "process"
     """What an answered prediction survives: the process's end, the machine's too, or nothing."""
@@ -35,18 +36,28 @@ class Settings(Frozen):
     """Whether a request may name the moment it is asked at, as replays do."""
     access: Literal["auto", "keys"] = "auto"
     """Who may ask: on loopback anybody, elsewhere who shows a key; or always who shows a key."""
-    in_flight: int = Field(default=64, gt=0)
+    requests_at_once: Positive = 64
     """Requests that a worker answers at a time; more are sent away."""
-    bytes_in_flight: int = Field(default=4 * 1024 * 1024, gt=0)
+    bytes_at_once: Positive = 4 * 1024 * 1024
     """Bytes of bodies that a worker answers at a time."""
-    drain_seconds: float = Field(default=3.0, ge=0)
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 3.0
     """How long a worker that was told to stop answers on."""
 
     @classmethod
-    def load(cls) -> Self:
-        """Read the environment; pydantic-settings would do it too, for a quarter of a second in every process."""
-        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
-        return cls.model_validate({name: value for name, value in given.items() if value is not None})
+    def load(cls) -> "Settings":
+        """Read the environment.
+
+        Raises:
+            SettingsError: a variable holds what it cannot.
+
+        """
+        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.__struct_fields__}
+        try:
+            return msgspec.convert({n: v for n, v in given.items() if v is not None}, cls, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as exc:
+            what, _, where = str(exc).partition(" - at `$.")
+            msg = f"{PREFIX}{where.strip('`').upper()}: {what}"
+            raise SettingsError(msg) from exc
 
     @property
     def landing(self) -> Path:
@@ -98,3 +109,10 @@ class Settings(Frozen):
     def of(self, problem: str) -> Path:
         """A problem's part of the data."""
         return self.data / problem
+
+
+def _path(kind: type[Any], value: object) -> object:
+    """Make what msgspec does not know of itself."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError

@@ -1,18 +1,21 @@
 """Feature views: one SQL file each, addressed `entity.view`, true from `valid_from` until the key's next row."""
 
 import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from tandem.errors import ProblemError
-from tandem.params import Frozen
 
 VALID_FROM = "valid_from"
 COLUMN = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
 GRAIN = re.compile(r"\A-- grain: (.+)$", re.MULTILINE)
 
 
-class View(Frozen):
+@dataclass(frozen=True)
+class View:
     """What a view's file says of itself."""
 
     name: str
@@ -45,7 +48,7 @@ class View(Frozen):
         return {name: text.strip() for name, text in COLUMN.findall(self.sql)}
 
 
-class ViewSpec(Frozen):
+class ViewSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a view turned out to be once it was run."""
 
     name: str

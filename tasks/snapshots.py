@@ -15,9 +15,8 @@ import duckdb
 import polars as pl
 
 from tandem import processor, views, warehouse
-from tandem.clock import floor
+from tandem.clock import Grid, floor
 from tandem.files import digest_of
-from tandem.params import FeatureParams
 from tandem.problem import Problem
 from tandem.run import step
 from tandem.snapshots import About, Named, Snapshot, write_snapshot
@@ -42,7 +41,7 @@ class Knowledge:
 
     problem: Problem
     facts: Path
-    grid: FeatureParams
+    grid: Grid
     until: datetime
 
     @cached_property

@@ -7,11 +7,12 @@ from typing import Any
 import polars as pl
 from polars import selectors
 
+from tandem.clock import Grid
 from tandem.contracts import Contract, sql_types
 from tandem.errors import ProblemError, TooFewRowsError
 from tandem.expressions import Expressions, Type
 from tandem.features import NUMBERS, SLICE, Feature, FeatureSpec
-from tandem.params import FeatureParams, Params, SplitParams
+from tandem.params import Params, SplitParams
 from tandem.problem import Problem
 from tandem.run import step
 from tandem.views import VALID_FROM, ViewSpec
@@ -71,18 +72,18 @@ def _check_names(names: list[str]) -> None:
         raise ProblemError(msg)
 
 
-def due_tick(moment: pl.Expr, params: FeatureParams) -> pl.Expr:
+def due_tick(moment: pl.Expr, params: Grid) -> pl.Expr:
     """Give the newest tick that is `lag` old at the moment of the request."""
     return (moment - params.lag).dt.truncate(f"{params.tick_minutes}m")
 
 
-def newest_tick(moment: datetime, params: FeatureParams) -> datetime:
+def newest_tick(moment: datetime, params: Grid) -> datetime:
     """Give the same for one moment."""
     return moment - params.lag - (moment - params.lag - EPOCH) % params.tick
 
 
 @step
-def requests_of(problem: Problem, warehouse: Warehouse, params: FeatureParams) -> pl.DataFrame:
+def requests_of(problem: Problem, warehouse: Warehouse, params: Grid) -> pl.DataFrame:
     """Give every request that would have been made by now, in the order of time, each with the tick it may use."""
     asked = warehouse.requests(problem.sql("requests"))
     contract: Contract = problem.contracts.Request

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import msgspec
 import polars as pl
 from polars import selectors
 
@@ -114,7 +115,7 @@ def write_views(problem: Problem, warehouse: Warehouse, folder: Path) -> None:
             specs.append(spec)
     for each in written:
         each.result()
-    write_json(folder / "views.json", [spec.model_dump(mode="json") for spec in specs])
+    write_json(folder / "views.json", msgspec.to_builtins(specs))
 
 
 def read_specs(folder: Path) -> tuple[ViewSpec, ...]:
@@ -125,7 +126,7 @@ def read_specs(folder: Path) -> tuple[ViewSpec, ...]:
 
     """
     specs = json.loads(made(folder / "views.json", "views").read_text())
-    return tuple(ViewSpec.model_validate(spec) for spec in specs)
+    return msgspec.convert(specs, tuple[ViewSpec, ...])
 
 
 def read_view(folder: Path, name: str) -> pl.DataFrame:

@@ -8,7 +8,7 @@ BUSY = Refused(503, "too much is being answered just now", RETRY)
 
 
 class Admission:
-    """A bounded number of requests and of bytes in flight."""
+    """A bounded number of requests and of bytes at a time."""
 
     def __init__(self, requests: int, size: int, counts: Counts) -> None:
         """Let in so many requests, and bodies of so many bytes together; one alone may be longer."""

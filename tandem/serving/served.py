@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tandem.bundle import Bundle
-from tandem.clock import floor
+from tandem.clock import Grid, floor
 from tandem.errors import SnapshotError, TandemError, TrafficError
-from tandem.params import FeatureParams
 from tandem.serving.contract import Limits, instant
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.traffic import TRAFFIC, Role, Traffic
@@ -56,7 +55,7 @@ class Ticks:
         if named != self._named:
             self._named = named
 
-    def due(self, moment: datetime, grid: FeatureParams) -> tuple[Named, Snapshot] | None:
+    def due(self, moment: datetime, grid: Grid) -> tuple[Named, Snapshot] | None:
         """Give the newest that a request of a moment may use; a newer one would tell the future."""
         place = bisect_right(self._named, moment - grid.lag, key=attrgetter("tick"))
         while place:

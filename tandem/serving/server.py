@@ -72,7 +72,7 @@ class Worker:
         self.service = Service(self._watched, core, counts, limits, any_moment=settings.any_moment)
         self._access = Access(settings.keys, counts, required=keys_required)
         faces = (Probes(self.service), Native(self.service))
-        admission = Admission(settings.in_flight, settings.bytes_in_flight, counts)
+        admission = Admission(settings.requests_at_once, settings.bytes_at_once, counts)
         self.app = App([route for face in faces for route in face.routes()], self.service, admission, self._access)
 
     def now(self) -> datetime:

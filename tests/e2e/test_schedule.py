@@ -15,6 +15,7 @@ import psutil
 import pytest
 from commands import command, environment, tandem
 from conftest import AS_OF, ROOT, Workspace
+from msgspec.structs import replace
 from prefect_server import LONGEST, named_flows, runs
 
 from tandem.clock import Clock
@@ -98,7 +99,7 @@ def done_until(workspace: Workspace, name: str = PIPELINE) -> datetime:
 
 
 def registry(workspace: Workspace, beside: Beside) -> Registry:
-    settings = workspace.settings.model_copy(update={"tracking_uri": beside["TANDEM_TRACKING_URI"]})
+    settings = replace(workspace.settings, tracking_uri=beside["TANDEM_TRACKING_URI"])
     return Registry("parcels", settings, Clock.stopped(AS_OF))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import begun, tandem
 from conftest import AS_OF, STAGES, Workspace
+from msgspec.structs import replace
 
 from tandem.clock import Clock
 from tandem.graph import Graph
@@ -27,7 +28,7 @@ using_dvc = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarnin
 def started(workspace: Workspace, tracked: Settings) -> Workspace:
     """A folder in which nothing was run, with a registry."""
     (workspace.root / ".dvc" / "config").write_text(NO_GIT)
-    settings = workspace.settings.model_copy(update={"tracking_uri": tracked.tracking})
+    settings = replace(workspace.settings, tracking_uri=tracked.tracking)
     return Workspace(workspace.root, workspace.params, settings)
 
 

@@ -7,6 +7,7 @@ from shutil import which
 
 import pytest
 from conftest import AS_OF, Workspace
+from msgspec.structs import replace
 from published import opened, whole
 
 from flows.move import bring_in, export
@@ -61,7 +62,7 @@ def test_the_first_becomes_champion_and_again_nothing_changes(
 
 
 def test_by_policy_the_first_becomes_nothing(registry: Registry, bundle: Bundle, tracked: Settings) -> None:
-    _, proposal = publish(registry, bundle, tracked.model_copy(update={"first_publish": "nothing"}))
+    _, proposal = publish(registry, bundle, replace(tracked, first_publish="nothing"))
     assert proposal["as"] == "champion"
     assert registry.state() == State()
 
@@ -69,7 +70,7 @@ def test_by_policy_the_first_becomes_nothing(registry: Registry, bundle: Bundle,
 def test_a_second_is_judged_on_the_same_rows_and_proposed_or_not(
     registry: Registry, built: Workspace, bundle: Bundle, tracked: Settings, tmp_path: Path
 ) -> None:
-    settings = tracked.model_copy(update={"data": built.settings.data})
+    settings = replace(tracked, data=built.settings.data)
     publish(registry, bundle, settings)
     same = another(bundle, tmp_path / "same", note="the same model")
     version, proposal = publish(registry, same, settings)
@@ -129,7 +130,7 @@ def test_exported_and_imported_it_is_the_same_bundle(
     first = export(registry, "champion", tmp_path / "first.tar")
     second = archive.export(bundle, tmp_path / "second.tar")
     assert sha256_of(first) == sha256_of(second)
-    elsewhere = tracked.model_copy(update={"first_publish": "nothing"})
+    elsewhere = replace(tracked, first_publish="nothing")
     version, _ = bring_in(registry, first, elsewhere)
     assert (version.version, version.digest) == (1, bundle.digest)
     other = Registry("flights", tracked, Clock.stopped(AS_OF))

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import yaml
 from conftest import ROOT, Workspace
+from msgspec.structs import replace
 
 from tandem import boosting
 from tandem.baselines import Logistic, Rates
@@ -94,7 +95,7 @@ def test_a_booster_is_cut_where_the_stop_rows_liked_it_best(built: Workspace) ->
 
 
 def test_trees_that_split_nothing_have_no_importance(built: Workspace, rows: tuple[pl.DataFrame, FeatureSpec]) -> None:
-    spec = rows[1].model_copy(update={"inputs": rows[1].inputs[:2]})
+    spec = replace(rows[1], inputs=rows[1].inputs[:2])
     stumps = fit(prepare(noise(1.0)), SHAPE.model_copy(update={"min_child_weight": 1e6}), built.params.tune)
     assert set(importance(stumps.booster, spec).values()) == {0.0}
 

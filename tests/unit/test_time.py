@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.params import FeatureParams
+from tandem.clock import Grid
 from tandem.warehouse import Warehouse
 from tasks.training_set import due_tick, newest_tick
 
-TEN = FeatureParams(tick_minutes=10, lag_minutes=5)
+TEN = Grid(tick_minutes=10, lag_minutes=5)
 DAY_PARTS = (1, 5, 10, 15, 60, 90, 720, 1440)
 INSTANTS = st.datetimes(min_value=datetime(1975, 1, 1), max_value=datetime(2100, 1, 1))  # noqa: DTZ001 - UTC
-GRIDS = st.builds(FeatureParams, tick_minutes=st.integers(1, 1440), lag_minutes=st.integers(0, 1440))
+GRIDS = st.builds(Grid, tick_minutes=st.integers(1, 1440), lag_minutes=st.integers(0, 1440))
 
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def due(moment: datetime, params: FeatureParams) -> datetime:
+def due(moment: datetime, params: Grid) -> datetime:
     found: datetime = pl.DataFrame({"moment": [moment]}).select(due_tick(pl.col("moment"), params)).item()
     return found
 
@@ -38,12 +38,12 @@ def facts(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=DAY_PARTS)
-def grid(request: pytest.FixtureRequest) -> FeatureParams:
-    return FeatureParams(tick_minutes=request.param, lag_minutes=5)
+def grid(request: pytest.FixtureRequest) -> Grid:
+    return Grid(tick_minutes=request.param, lag_minutes=5)
 
 
 @pytest.fixture
-def warehouse(facts: Path, grid: FeatureParams) -> Iterator[Warehouse]:
+def warehouse(facts: Path, grid: Grid) -> Iterator[Warehouse]:
     with Warehouse.open(facts, at("2014-01-01"), grid.tick) as opened:
         yield opened
 
@@ -69,11 +69,11 @@ def test_a_request_uses_the_newest_tick_that_is_a_lag_old(moment: str, tick: str
 
 
 def test_without_lag_a_tick_is_used_at_once() -> None:
-    assert newest_tick(at("2013-03-10T07:00"), FeatureParams(tick_minutes=10, lag_minutes=0)) == at("2013-03-10T07:00")
+    assert newest_tick(at("2013-03-10T07:00"), Grid(tick_minutes=10, lag_minutes=0)) == at("2013-03-10T07:00")
 
 
 @given(moment=INSTANTS, params=GRIDS)
-def test_one_moment_and_a_column_of_them_have_the_same_tick(moment: datetime, params: FeatureParams) -> None:
+def test_one_moment_and_a_column_of_them_have_the_same_tick(moment: datetime, params: Grid) -> None:
     tick = newest_tick(moment, params)
     assert due(moment, params) == tick
     assert params.lag <= moment - tick < params.lag + params.tick
@@ -86,14 +86,14 @@ def test_what_is_known_is_published_at_the_first_tick_after_it(warehouse: Wareho
     assert published(warehouse, [at(text) for text in known]) == [at(text) for text in ticks]
 
 
-def test_facts_and_requests_have_one_grid(warehouse: Warehouse, grid: FeatureParams) -> None:
+def test_facts_and_requests_have_one_grid(warehouse: Warehouse, grid: Grid) -> None:
     known = [at("2013-03-09T23:00") + timedelta(minutes=n) for n in range(1600)]
     for known_at, tick in zip(known, published(warehouse, known), strict=True):
         assert known_at < tick <= known_at + grid.tick
         assert newest_tick(tick + grid.lag, grid) == tick, "a fact can be used from when it is published and a lag old"
 
 
-def test_no_request_uses_what_was_not_known_before_it(warehouse: Warehouse, grid: FeatureParams) -> None:
+def test_no_request_uses_what_was_not_known_before_it(warehouse: Warehouse, grid: Grid) -> None:
     known = [at("2013-11-03T04:00") + timedelta(minutes=n) for n in range(300)]
     moments = [at("2013-11-03T04:00") + timedelta(minutes=n) for n in range(0, 2000, 7)]
     ticks = published(warehouse, known)
@@ -104,7 +104,7 @@ def test_no_request_uses_what_was_not_known_before_it(warehouse: Warehouse, grid
 
 @pytest.mark.parametrize("grid", [TEN])
 @pytest.mark.parametrize(("as_of", "seen"), [("2013-03-10T12:30", 0), ("2013-03-10T12:40", 1)])
-def test_as_of_cuts_what_is_known_at_it(facts: Path, grid: FeatureParams, as_of: str, seen: int) -> None:
+def test_as_of_cuts_what_is_known_at_it(facts: Path, grid: Grid, as_of: str, seen: int) -> None:
     with Warehouse.open(facts, at(as_of), grid.tick) as opened:
         assert opened.query("select * from seen").height == seen
         asked = "select timestamp '2013-03-10 12:30' as moment"
