@@ -89,9 +89,9 @@ class Workers:
             process.send_signal(sent)
 
     def _end(self) -> None:
-        """Let go of those that are left: their standard input ends."""
+        """Wait for those that were told to leave; otherwise the end of their standard input tells them."""
         for process in self._processes:
-            if process.stdin:
+            if process.stdin and not self._stop.is_set():
                 process.stdin.close()
         for process in self._processes:
             process.wait()

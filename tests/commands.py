@@ -48,7 +48,7 @@ def serving(folder: Path) -> Iterator[str]:
     words = [sys.executable, "-m", "flows.cli", "serve", "--port", "0"]
     with subprocess.Popen(words, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        address = next(line.split()[-1] for line in server.stderr if line.startswith("serving bundle"))
+        address = next(line.split()[-1] for line in server.stderr if line.startswith("serving on"))
         try:
             yield address
         finally:

@@ -205,6 +205,9 @@ class Core:
         scores = variant.scores(inputs)
         for row, score, data in zip(rows, scores, inputs, strict=True):
             row.score, row.data = score, data.tobytes()
+        for row in rows:
+            if row.unknown:
+                self._counts.unknown.update(row.unknown)
         for number, names in variant.outside(inputs):
             rows[number].outside = names
             self._counts.outside.update(names)

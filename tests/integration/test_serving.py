@@ -2,50 +2,48 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from commands import environment
+from answering import Answering, served
+from commands import environment, tandem
 from conftest import Workspace
-from tandem.serving.model import Model
-from tandem.serving.requests import Decoder
+from msgspec.structs import replace
 
-from flows.serve import due_snapshot
 from tandem.bundle import Bundle
-from tandem.errors import MissingError, SnapshotError
+from tandem.errors import SnapshotError
 from tandem.problem import load_problem
-from tandem.serving.app import LARGEST
-from tandem.snapshots import Snapshot
-from tandem.vectors import Values, Vectors
+from tandem.serving.contract import Contract, Limits
+from tandem.serving.refused import Refused
+from tandem.snapshots import Named, Snapshot
+from tandem.vectors import Vectors
 from tandem.warehouse import Warehouse
 from tasks.snapshots import Knowledge, write_due
 from tasks.training_set import requests_of
 
-FORBIDDEN = {"pandas", "mlflow", "sklearn", "scipy", "xgboost", "polars", "duckdb"}
-SERVE = ("-m", "flows.cli", "serve", "--port", "0")
+FORBIDDEN = {"pandas", "mlflow", "sklearn", "scipy", "xgboost", "polars", "duckdb", "pydantic", "sqlglot"}
 LISTED = """
-import sys, uvicorn
-from flows.cli import main
-run = uvicorn.Server.run
-def listed(server, sockets):
+import sys
+from tandem.serving import server
+from tandem.serving.__main__ import main
+serve = server.Server.serve
+async def listed(self, sockets):
     print("loaded", *{name.split(".")[0] for name in sys.modules}, file=sys.stderr)
-    run(server, sockets)
-uvicorn.Server.run = listed
-sys.argv = ["tandem", *sys.argv[1:]]
+    await serve(self, sockets)
+server.Server.serve = listed
 main()
 """
-"""Serve as the command does, and name every module that is loaded when the first request could come."""
+"""Serve as a worker does, and name every module that is loaded when the first request could come."""
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +58,16 @@ def asked(built: Workspace, bundle: Bundle) -> pl.DataFrame:
         return requests_of(load_problem("parcels"), warehouse, bundle.spec.grid)
 
 
-def body_of(rows: pl.DataFrame, names: list[str]) -> bytes:
+def instances_of(rows: pl.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     """Write requests as a client would."""
-    instances = [
+    return [
         {n: v.replace(tzinfo=UTC).isoformat() if isinstance(v, datetime) else v for n, v in row.items()}
         for row in rows.select(names).to_dicts()
     ]
-    return json.dumps({"instances": instances}).encode()
 
 
 def microseconds(moment: datetime) -> int:
     return (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def answer(model: Model, **changed: object) -> float:
-    return model.scores(model.decode(json.dumps({"instances": [EXAMPLE | changed]}).encode()))[0]
 
 
 EXAMPLE: dict[str, Any] = {
@@ -92,21 +85,34 @@ INPUTS_OF_A_COURIER = ("courier_handed_6h", "courier_late_6h", "courier_signed",
 
 
 @pytest.fixture(scope="module")
-def due(built: Workspace, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def snapshots(built: Workspace, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("snapshots")
     write_due(Knowledge(load_problem("parcels"), built.data / "facts", bundle.spec.grid, bundle.as_of), folder, 2)
-    return due_snapshot(folder, bundle, bundle.as_of)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answering(bundle: Bundle, snapshots: Path) -> Answering:
+    return Answering(bundle.folder, snapshots, bundle.as_of)
+
+
+@pytest.fixture(scope="module")
+def due(answering: Answering, bundle: Bundle) -> Snapshot:
+    found = answering.watched.ticks.due(bundle.as_of, bundle.spec.grid)
+    assert found is not None
+    return found[1]
 
 
 def vector_of(bundle: Bundle, snapshot: Snapshot, **changed: object) -> dict[str, float]:
-    fields: Values = Decoder(bundle)(json.dumps({"instances": [EXAMPLE | changed]}).encode())[0]
-    made = Vectors(bundle.spec).of((*fields, microseconds(bundle.as_of)), snapshot.row)
+    contract = Contract(bundle)
+    fields = contract.values(contract.read([EXAMPLE | changed])[0], microseconds(bundle.as_of))
+    made = Vectors(bundle.spec).of(fields, snapshot.row)
     return dict(zip(bundle.spec.names, made.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("courier", [None, "c99"])
 def test_an_unknown_key_leaves_its_inputs_unknown_and_is_answered(
-    bundle: Bundle, due: Snapshot, courier: str | None
+    bundle: Bundle, due: Snapshot, answering: Answering, courier: str | None
 ) -> None:
     known, unknown = vector_of(bundle, due), vector_of(bundle, due, courier=courier)
     assert {name for name in known if np.isnan(known[name]) and name in INPUTS_OF_A_COURIER} <= {
@@ -115,22 +121,30 @@ def test_an_unknown_key_leaves_its_inputs_unknown_and_is_answered(
     }
     assert all(np.isnan(unknown[name]) for name in INPUTS_OF_A_COURIER)
     assert unknown["part_handed_7d"] == known["part_handed_7d"]
-    model = Model(bundle, due, bundle.as_of)
-    assert 0 < answer(model, courier=courier) < 1
-    assert answer(model, courier=courier) != answer(model)
+    seen, unseen = answering.ask([EXAMPLE, EXAMPLE | {"courier": courier}])
+    assert 0 < unseen.score < 1
+    assert unseen.score != seen.score
+    assert isinstance(unseen.unknown, tuple)
+    assert any(view.startswith("courier") for view in unseen.unknown)
+    assert answering.counts.unknown[unseen.unknown[0]] > 0
 
 
-def test_a_field_that_may_be_missing_counts_as_null(bundle: Bundle, due: Snapshot) -> None:
-    model = Model(bundle, due, bundle.as_of)
+def test_a_field_that_may_be_missing_counts_as_null(answering: Answering) -> None:
     without = {name: value for name, value in EXAMPLE.items() if name not in ("courier", "weight_g")}
-    fields = model.decode(json.dumps({"instances": [without]}).encode())
-    assert model.scores(fields) == [answer(model, courier=None, weight_g=None)]
+    assert answering.score(without) == answering.score(EXAMPLE | {"courier": None, "weight_g": None})
 
 
-def test_a_batch_is_answered_as_its_requests_alone(bundle: Bundle, due: Snapshot, asked: pl.DataFrame) -> None:
-    model = Model(bundle, due, bundle.as_of)
-    requests = model.decode(body_of(asked.head(50), [name for name in bundle.spec.fields if name != "moment"]))
-    assert model.scores(requests) == [model.scores([each])[0] for each in requests]
+def test_a_batch_is_answered_as_its_requests_alone(bundle: Bundle, answering: Answering, asked: pl.DataFrame) -> None:
+    requests = instances_of(asked.head(50), [name for name in bundle.spec.fields if name != "moment"])
+    assert [told.score for told in answering.ask(requests)] == [answering.score(each) for each in requests]
+
+
+def test_a_long_request_is_answered_in_parts_as_whole(
+    bundle: Bundle, answering: Answering, asked: pl.DataFrame
+) -> None:
+    requests = instances_of(asked.head(40), [name for name in bundle.spec.fields if name != "moment"])
+    scores = [told.score for told in answering.ask(requests)]
+    assert [told.score for told in answering.ask(requests * 30)] == scores * 30
 
 
 def test_a_snapshot_is_of_the_newest_tick_that_is_a_lag_old(bundle: Bundle, due: Snapshot) -> None:
@@ -141,43 +155,40 @@ def test_a_snapshot_is_of_the_newest_tick_that_is_a_lag_old(bundle: Bundle, due:
 
 def test_views_that_the_bundle_does_not_know_are_refused(bundle: Bundle, due: Snapshot) -> None:
     view = bundle.spec.views[0]
-    other = view.model_copy(update={"values": {**view.values, "more": "DOUBLE"}})
+    other = replace(view, values={**view.values, "more": "DOUBLE"})
     with pytest.raises(SnapshotError, match=f"does not hold {view.name} as the bundle knows it"):
-        due.fits(bundle.spec.model_copy(update={"views": (other,)}))
+        due.fits(replace(bundle.spec, views=(other,)))
 
 
-def test_a_moment_before_the_first_snapshot_is_told(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="holds no snapshot"):
-        due_snapshot(tmp_path, bundle, bundle.as_of)
+def test_a_moment_before_the_first_snapshot_is_told(bundle: Bundle, answering: Answering, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="nothing is known"):
+        Answering(bundle.folder, tmp_path, bundle.as_of).ask([EXAMPLE])
+    with pytest.raises(Refused, match="a moment of which something is known") as told:
+        answering.ask([EXAMPLE], bundle.as_of - timedelta(days=30))
+    assert told.value.status == 422
+
+
+def test_a_damaged_snapshot_is_left_out_and_an_older_one_is_stale(
+    bundle: Bundle, snapshots: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(snapshots, tmp_path / "snapshots")
+    newest = Named.all(tmp_path / "snapshots")[-1]
+    with newest.path.open("r+b") as file:
+        file.write(b"damaged")
+    (told,) = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag).ask([EXAMPLE])
+    assert (told.stale, told.lateness) == (True, bundle.spec.grid.tick.total_seconds())
 
 
 def test_without_a_bundle_there_is_no_server(workspace: Workspace) -> None:
-    from flows.serve import serve  # noqa: PLC0415
-
-    with pytest.raises(MissingError, match="holds no bundle"):
-        serve(None, workspace.params, workspace.settings, "127.0.0.1", 0)
-
-
-@contextmanager
-def serving(workspace: Workspace, *words: str) -> Iterator[tuple[str, "subprocess.Popen[str]", str]]:
-    """Serve until the test is over: the address, the process and what it said."""
-    root, pipe = workspace.root, subprocess.PIPE
-    with subprocess.Popen([sys.executable, *words], cwd=root, env=environment(root), stderr=pipe, text=True) as server:
-        assert server.stderr is not None
-        said = ""
-        for line in server.stderr:
-            said += line
-            if line.startswith("serving bundle"):
-                break
-        try:
-            yield said.split()[-1], server, said
-        finally:
-            server.kill()
+    told = tandem(workspace.root, "serve", "--port", "0")
+    assert told.returncode == 1
+    assert "holds no bundle: `dvc repro` makes one" in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 @pytest.fixture(scope="module")
 def server(built: Workspace) -> Iterator[tuple[str, str]]:
-    with serving(built, *SERVE) as (address, _, said):
+    with served(built.root) as (address, _, said):
         yield address, said
 
 
@@ -194,12 +205,11 @@ def test_the_printed_request_works(server: tuple[str, str], client: httpx.Client
     told = client.post(found[1], content=found[2])
     assert told.status_code == 200
     assert told.headers["content-type"] == "application/json"
-    said = told.json()
+    (said,) = told.json()["predictions"]
     assert said["bundle"] == bundle.digest
-    assert said["tick"] == "2024-04-14T23:45:00+00:00"
+    assert (said["tick"], said["stale"], said["variant"]) == ("2024-04-14T23:45:00+00:00", False, "champion")
     assert said["threshold"] == pytest.approx(1 / 3)
-    (prediction,) = said["predictions"]
-    assert prediction["action"] == ("act" if prediction["score"] >= said["threshold"] else "none")
+    assert said["action"] == ("act" if said["score"] >= said["threshold"] else "none")
 
 
 def test_ids_are_made_by_the_server_and_unique(client: httpx.Client) -> None:
@@ -208,11 +218,12 @@ def test_ids_are_made_by_the_server_and_unique(client: httpx.Client) -> None:
     assert len(set(ids)) == 2000
 
 
-def test_the_served_scores_are_the_models(client: httpx.Client, bundle: Bundle, due: Snapshot) -> None:
-    model = Model(bundle, due, bundle.as_of)
+def test_the_served_scores_are_the_models(client: httpx.Client, answering: Answering) -> None:
     for changed in ({}, {"courier": "c06", "depot": "L1"}, {"weight_g": None}, {"express": False}):
         body = {"instances": [EXAMPLE | changed]}
-        assert client.post("/v1/predict", json=body).json()["predictions"][0]["score"] == answer(model, **changed)
+        assert client.post("/v1/predict", json=body).json()["predictions"][0]["score"] == answering.score(
+            EXAMPLE | changed
+        )
 
 
 def test_it_is_live_and_ready(client: httpx.Client, bundle: Bundle) -> None:
@@ -243,14 +254,29 @@ def test_a_bad_field_is_named(client: httpx.Client, instance: dict[str, object],
     told = client.post("/v1/predict", json={"instances": [EXAMPLE, EXAMPLE | instance]})
     assert told.status_code == 422
     assert told.headers["content-type"] == "application/problem+json"
-    assert told.json()["title"] == "Unprocessable Content"
-    assert reason in told.json()["detail"]
+    (fault,) = told.json()["errors"]
+    assert fault["path"] == f"$.instances[1].{reason}"
+    assert fault["expected"]
+    assert fault["got"]
 
 
 def test_a_missing_field_is_named(client: httpx.Client) -> None:
     told = client.post("/v1/predict", json={"instances": [{k: v for k, v in EXAMPLE.items() if k != "town"}]})
     assert told.status_code == 422
-    assert "town" in told.json()["detail"]
+    assert told.json()["errors"] == [
+        {"path": "$.instances[0].town", "expected": "a value: the field is required", "got": "nothing"}
+    ]
+
+
+def test_each_bad_field_is_named(client: httpx.Client) -> None:
+    bad = [EXAMPLE | {"depot": None, "weight_g": 0}, EXAMPLE, {"colour": 1} | EXAMPLE | {"town": 1}]
+    told = client.post("/v1/predict", json={"instances": bad}).json()["errors"]
+    assert [fault["path"].removeprefix("$.instances") for fault in told] == [
+        "[0].depot",
+        "[0].weight_g",
+        "[2].colour",
+        "[2].town",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -282,9 +308,9 @@ def test_what_is_not_there_and_what_is_not_allowed_are_told_apart(client: httpx.
 
 
 def test_too_long_a_body_is_not_read(client: httpx.Client) -> None:
-    told = client.post("/v1/predict", content=b" " * (LARGEST + 1))
+    told = client.post("/v1/predict", content=b" " * (Limits().body + 1))
     assert told.status_code == 413
-    assert str(LARGEST) in told.json()["detail"]
+    assert str(Limits().body) in told.json()["detail"]
 
 
 def stopped(process: "subprocess.Popen[str]", sent: signal.Signals) -> tuple[int, str]:
@@ -293,27 +319,51 @@ def stopped(process: "subprocess.Popen[str]", sent: signal.Signals) -> tuple[int
     return process.wait(), process.stderr.read()
 
 
-def test_sigterm_stops_it(built: Workspace) -> None:
-    with serving(built, *SERVE) as (address, process, _):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it(built: Workspace, sent: signal.Signals) -> None:
+    with served(built.root, beside={"TANDEM_DRAIN_SECONDS": "0"}) as (address, process, _):
         assert httpx.get(f"{address}/livez").status_code == 200
-        code, said = stopped(process, signal.SIGTERM)
-    assert code in (0, -signal.SIGTERM)
+        code, said = stopped(process, sent)
+    assert code == 0
     assert "Traceback" not in said
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/livez")
 
 
-def test_it_serves_without_frames_and_trainers_until_ctrl_c(built: Workspace) -> None:
-    with serving(built, "-c", LISTED, *SERVE[2:]) as (address, process, _):
-        assert httpx.get(f"{address}/livez").status_code == 200
-        code, said = stopped(process, signal.SIGINT)
-    assert code in (0, 130)  # 0 where whoever started the tests ignores Ctrl-C
-    assert "Traceback" not in said
+def test_told_to_stop_it_answers_on_for_a_while(built: Workspace) -> None:
+    with served(built.root, beside={"TANDEM_DRAIN_SECONDS": "1"}) as (address, process, _):
+        process.send_signal(signal.SIGTERM)
+        ready = 200
+        while ready == 200:
+            ready = httpx.get(f"{address}/readyz").status_code
+        told = httpx.post(f"{address}/v1/predict", json={"instances": [EXAMPLE]})
+        assert (ready, told.status_code, told.headers["connection"]) == (503, 200, "close")
+        assert process.wait() == 0
+
+
+def test_a_worker_serves_without_frames_and_trainers(built: Workspace) -> None:
+    words = ["--attached", "--port", "0", "--bundle", str(built.data / "bundle"), "--standing", "2024-04-15"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTED, *words],
+        cwd=built.root, env=environment(built.root), stdin=pipe, stdout=pipe, stderr=pipe, text=True,
+    ) as worker:  # fmt: skip
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+        said = worker.communicate()[1]  # its standard input ends, and so does it
     loaded = next(set(line.split()) for line in said.splitlines() if line.startswith("loaded"))
     assert {"onnxruntime", "msgspec", "tandem"} <= loaded
     assert loaded & FORBIDDEN == set()
 
 
-def test_decoding_takes_a_time_without_a_zone_as_utc(bundle: Bundle) -> None:
+def test_a_port_that_another_has_is_told(server: tuple[str, str], built: Workspace) -> None:
+    port = server[0].rpartition(":")[2]
+    told = tandem(built.root, "serve", "--port", port)
+    assert told.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on" in told.stderr
+
+
+def test_a_time_without_a_zone_is_utc(answering: Answering) -> None:
     plain = EXAMPLE | {"ordered_at": "2024-04-14T06:00:00", "promised_at": "2024-04-15T05:00:00+02:00"}
-    decode = Decoder(bundle)
-    body = msgspec.json.encode({"instances": [plain]})
-    assert decode(body) == decode(msgspec.json.encode({"instances": [EXAMPLE]}))
+    contract = answering.contract
+    assert contract.values(contract.read([plain])[0], 0) == contract.values(contract.read([EXAMPLE])[0], 0)
