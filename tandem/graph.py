@@ -90,7 +90,8 @@ class Graph:
         return {stage.name: {before.name for before in graph.successors(stage)} for stage in graph}
 
     def states(self) -> dict[str, State]:
-        """Say of each stage whether its outputs are what its inputs gave."""
+        """Say of each stage whether its outputs are what its inputs gave, also after a kill."""
+        self.mend()
         with self._repo.lock:
             return {name: self._state(self._stage(name)) for name in self.names}
 
