@@ -13,19 +13,18 @@ import msgspec
 from tandem.errors import AccessError
 from tandem.files import write_text
 from tandem.serving.counts import Counts
-from tandem.serving.http import Call, Route
+from tandem.serving.http import Call, Route, Scope
 from tandem.serving.refused import Refused
 
 Role = Literal["admin", "developer", "viewer", "client"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Scope = Literal["health", "read", "predict", "records", "metrics"]
 SCOPES: Mapping[Role, frozenset[Scope]] = {
     "client": frozenset({"read", "predict"}),
     "viewer": frozenset({"read", "metrics"}),
     "developer": frozenset({"read", "predict", "records", "metrics"}),
     "admin": frozenset({"read", "predict", "records", "metrics"}),
 }
-"""What a role may do; health is everybody's."""
+"""What a role may do."""
 WHO = (b"www-authenticate", b'Bearer realm="tandem"')
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from functools import cached_property
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -99,6 +99,8 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
+Scope = Literal["health", "read", "predict", "records", "metrics"]
+"""What a key must be for; health is everybody's."""
 
 
 class Route(NamedTuple):
@@ -109,7 +111,7 @@ class Route(NamedTuple):
     """Its variable parts in braces."""
     answer: Handler
     name: str
-    scope: str
+    scope: Scope
     costly: bool = False
     """Whether it takes a place among those that are answered at a time."""
 

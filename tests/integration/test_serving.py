@@ -330,14 +330,17 @@ def test_a_signal_stops_it(built: Workspace, sent: signal.Signals) -> None:
         httpx.get(f"{address}/livez")
 
 
-def test_told_to_stop_it_answers_on_for_a_while(built: Workspace) -> None:
-    with served(built.root, beside={"TANDEM_DRAIN_SECONDS": "1"}) as (address, process, _):
+def test_told_to_stop_it_answers_on_for_a_while_and_told_again_it_stops(built: Workspace) -> None:
+    with (
+        served(built.root, beside={"TANDEM_DRAIN_SECONDS": "600"}) as (address, process, _),
+        httpx.Client(base_url=address) as client,
+    ):
         process.send_signal(signal.SIGTERM)
-        ready = 200
-        while ready == 200:
-            ready = httpx.get(f"{address}/readyz").status_code
-        told = httpx.post(f"{address}/v1/predict", json={"instances": [EXAMPLE]})
-        assert (ready, told.status_code, told.headers["connection"]) == (503, 200, "close")
+        while (ready := client.get("/readyz")).status_code == 200:
+            pass
+        told = client.post("/v1/predict", json={"instances": [EXAMPLE]})
+        assert (ready.status_code, told.status_code, told.headers["connection"]) == (503, 200, "close")
+        process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
 
 
