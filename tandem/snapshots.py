@@ -12,7 +12,8 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from threading import Lock
+from weakref import WeakValueDictionary
 
 import lmdb
 import msgspec
@@ -54,14 +55,14 @@ class Named:
     path: Path
 
     @classmethod
-    def all(cls, folder: Path) -> list[Self]:
+    def all(cls, folder: Path) -> list["Named"]:
         """List the snapshots of a folder, oldest first."""
         found = ((NAME.match(path.name), path) for path in folder.iterdir()) if folder.is_dir() else ()
         return sorted(cls(datetime.strptime(m[1], STAMP), m[2], path) for m, path in found if m)  # noqa: DTZ007 - UTC
 
 
 class Snapshot:
-    """The rows at one tick."""
+    """The rows at one tick; the file is unmapped when nobody has it any more."""
 
     def __init__(self, path: Path) -> None:
         """Map the file; a damaged one crashes LMDB, so its digest must be known to be right."""
@@ -81,7 +82,7 @@ class Snapshot:
         """Give a view's row of a key; None where nothing is known of it, or the key itself is not."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path) -> "Snapshot":
         """Check that a file is what its name says, and map it.
 
         Raises:
@@ -92,7 +93,11 @@ class Snapshot:
         if named is None or not path.is_file() or sha256_of(path) != named[2]:
             msg = f"{path} is no snapshot, or was damaged: delete it, `tandem refresh` makes it anew"
             raise SnapshotError(msg)
-        return cls(path)
+        with OPENING:  # a process may map a file once only
+            found = MAPPED.get(path.resolve())
+            if found is None:
+                found = MAPPED[path.resolve()] = cls(path)
+        return found
 
     def fits(self, spec: FeatureSpec) -> None:
         """Check that the views which a model is fed from are here.
@@ -116,9 +121,9 @@ class Snapshot:
                 found[names[number]][tuple(own)] = decode(row)
         return found
 
-    def close(self) -> None:
-        """Unmap the file."""
-        self._file.close()
+
+MAPPED: WeakValueDictionary[Path, Snapshot] = WeakValueDictionary()
+OPENING = Lock()
 
 
 def write_snapshot(folder: Path, about: About, rows: Rows) -> Path:

@@ -24,7 +24,8 @@ class Answering:
     """Answers as of one moment, from a bundle's folder and a folder of snapshots."""
 
     def __init__(self, bundle: Path, snapshots: Path, moment: datetime) -> None:
-        self.watched, self.moment, self.counts = Watched(Source(bundle.parent, bundle), snapshots), moment, Counts()
+        self.moment, self.counts = moment, Counts()
+        self.watched = Watched(Source(bundle.parent, bundle), snapshots, self.counts)
         self.watched.look(moment)
 
     @property

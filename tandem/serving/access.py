@@ -144,11 +144,11 @@ class Access:
         kind, _, told = given.decode("latin-1").partition(" ")
         key = self._keys.find(told.strip()) if kind.lower() == "bearer" else None
         if key is None:
-            self._counts.refused["key"] += 1
+            self._counts.add("refused_total", "key")
             raise Refused(401, "show a key: `Authorization: Bearer ...`; `tandem keys add` makes one", WHO)
         if route.scope not in SCOPES[key.role]:
-            self._counts.refused["role"] += 1
+            self._counts.add("refused_total", "role")
             raise Refused(403, f"the role {key.role} does not hold {route.scope}")
         if key.rate and not self._buckets.setdefault(key.digest, Bucket(key.rate, self._clock)).take():
-            self._counts.refused["rate"] += 1
+            self._counts.add("refused_total", "rate")
             raise Refused(429, f"this key may ask {key.rate:g} times a second", (b"retry-after", b"1"))

@@ -25,7 +25,7 @@ class Admission:
         announced = call.headers.get(b"content-length", b"")
         size = int(announced) if announced.isdigit() else 0
         if self.requests and (self.requests >= self._most or self.size + size > self._largest):
-            self._counts.refused["busy"] += 1
+            self._counts.add("refused_total", "busy")
             raise BUSY
         self.requests += 1
         self.size += size

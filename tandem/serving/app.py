@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from time import perf_counter
 
 from tandem.serving.access import Access
-from tandem.serving.admission import Admission
 from tandem.serving.http import CLOSE, Call, Message, Receive, Reply, Route, Routes, Send
 from tandem.serving.refused import PROBLEM, Refused
 from tandem.serving.service import Service
@@ -13,9 +12,9 @@ from tandem.serving.service import Service
 class App:
     """Routes behind HTTP."""
 
-    def __init__(self, routes: Iterable[Route], service: Service, admission: Admission, access: Access) -> None:
+    def __init__(self, routes: Iterable[Route], service: Service, access: Access) -> None:
         """Answer these routes to whom access lets in."""
-        self._find, self._service, self._admission, self._access = Routes(routes).find, service, admission, access
+        self._find, self._service, self._access = Routes(routes).find, service, access
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; what is refused says why."""
@@ -27,7 +26,7 @@ class App:
             route, call.parts = self._find("GET" if method == "HEAD" else method, scope["path"])
             name = route.name
             self._access.check(call, route)
-            reply = await (self._admission.answer(call, route) if route.costly else route.answer(call))
+            reply = await (self._service.admission.answer(call, route) if route.costly else route.answer(call))
         except Refused as exc:
             reply = Reply(exc.body(), PROBLEM, exc.status, exc.headers)
         headers = [reply.kind, (b"content-length", b"%d" % len(reply.body)), *reply.headers]
@@ -37,4 +36,6 @@ class App:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-        self._service.counts.answered(name, method, reply.status, perf_counter() - start)
+        counts = self._service.counts
+        counts.add("requests_total", name, method, str(reply.status))
+        counts.observe("request_seconds", perf_counter() - start, name)

@@ -21,6 +21,7 @@ from tandem.serving.memory import Memory
 from tandem.serving.records import Prediction
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.served import Ground, Served, Watched
+from tandem.serving.shadow import Shadow, Waiting
 from tandem.serving.traffic import Role
 from tandem.serving.variant import Variant
 from tandem.vectors import Values
@@ -96,6 +97,17 @@ class Core:
         self.watched, self.now, self._memory, self._counts = watched, now, memory, counts
         self._asked: list[Asked] = []
         self._loop = asyncio.get_running_loop()
+        self._shadow = Shadow(memory, counts, lambda: bool(self._asked))
+
+    @property
+    def waiting(self) -> int:
+        """How many answers wait for the disk."""
+        return self._memory.waiting
+
+    @property
+    def shadowing(self) -> int:
+        """How many instances wait for the shadow."""
+        return self._shadow.waiting
 
     async def answer(
         self, instances: Sequence[Instance], at: datetime | None = None, request_id: str | None = None
@@ -138,7 +150,7 @@ class Core:
                 ready.append(each)
                 rows += each.rows
         if rows:
-            self._score(rows, served)
+            self._score(rows, served, start)
             self._record(ready, served, (perf_counter_ns() - start) / 1000 / len(rows))
 
     def _rows(self, asked: Asked, served: Served, ground: Ground) -> list[Row]:
@@ -175,22 +187,22 @@ class Core:
 
     def _failed(self, challenger: Variant, why: object) -> None:
         challenger.breaker.failed(why)
-        self._counts.failures["challenger"] += 1
+        self._counts.add("failures_total", "challenger")
 
-    def _score(self, rows: list[Row], served: Served) -> None:
+    def _score(self, rows: list[Row], served: Served, start: int) -> None:
         """Score each row by its variant; where the challenger fails the champion answers."""
         if served.challenger and (challenged := [row for row in rows if row.role == "challenger"]):
-            self._score_challenged(challenged, served.challenger)
+            self._score_challenged(challenged, served.challenger, start)
             for row in challenged:
                 if not isfinite(row.score):
                     row.prepare("champion", served.champion)
             rows = [row for row in rows if row.role == "champion"]
         if rows:
-            self._run(rows, served.champion)
+            self._run(rows, served.champion, start)
 
-    def _score_challenged(self, rows: list[Row], challenger: Variant) -> None:
+    def _score_challenged(self, rows: list[Row], challenger: Variant, start: int) -> None:
         try:
-            self._run(rows, challenger)
+            self._run(rows, challenger, start)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the champion answers
             self._failed(challenger, exc)
         else:
@@ -199,19 +211,20 @@ class Core:
             else:
                 challenger.breaker.worked()
 
-    def _run(self, rows: list[Row], variant: Variant) -> None:
-        """Run the model once for all of some rows."""
+    def _run(self, rows: list[Row], variant: Variant, start: int) -> None:
+        """Run the model once for all of some rows, which began to be answered at a time in nanoseconds."""
         inputs = np.array([row.inputs for row in rows], dtype=np.float32)  # None becomes NaN
         scores = variant.scores(inputs)
         for row, score, data in zip(rows, scores, inputs, strict=True):
             row.score, row.data = score, data.tobytes()
         for row in rows:
-            if row.unknown:
-                self._counts.unknown.update(row.unknown)
+            for view in row.unknown:
+                self._counts.add("unknown_keys_total", view)
         for number, names in variant.outside(inputs):
             rows[number].outside = names
-            self._counts.outside.update(names)
-        self._counts.scored(rows[0].role, scores, inputs)
+            for name in names:
+                self._counts.add("out_of_range_total", name)
+        self._counts.scored(rows[0].role, scores, inputs, (perf_counter_ns() - start) / 1e9 / len(rows))
 
     def _record(self, asked: list[Asked], served: Served, took: float) -> None:
         """Write down what is answered, and answer once that is safe."""
@@ -246,6 +259,10 @@ class Core:
             self._deliver(asked, [], exc)
         else:
             self._memory.when_safe(partial(self._deliver, asked, ids))
+            if served.shadow:
+                rows = (row for each in asked for row in each.rows)
+                waiting = [Waiting(n, r.fields, r.ground, served.shadow) for n, r in zip(ids, rows, strict=True)]
+                self._shadow.add(waiting)
 
     def _deliver(self, asked: list[Asked], ids: Sequence[str], error: LedgerError | None) -> None:
         """Tell each request its answers, or that they could not be recorded."""
@@ -254,7 +271,7 @@ class Core:
             if each.answer.done():  # the client has left
                 continue
             if error:
-                self._counts.unrecorded += len(each.rows)
+                self._counts.add("unrecorded_total", by=len(each.rows))
                 each.answer.set_exception(Refused(503, f"the answer cannot be recorded: {error}", RETRY))
             else:
                 each.answer.set_result([_told(row, name) for row, name in zip(each.rows, numbers, strict=False)])

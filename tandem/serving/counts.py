@@ -1,75 +1,108 @@
-"""What a worker counts while it answers: plain numbers, as an answer has no time for more."""
+"""What a worker counts while it answers: plain numbers in plain dictionaries, as an answer has no time for more."""
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the histogram of how long answers take."""
 SCORES = tuple(n / 20 for n in range(1, 21))
-"""Upper bounds of the histogram of scores."""
+
+Labels = tuple[str, ...]
+Kind = Literal["counter", "gauge", "histogram"]
 
 
-class Histogram(msgspec.Struct):
-    """How many values lie up to each bound, and their sum; the last count is of what lies above all."""
+class Metric(NamedTuple):
+    """One thing that is counted or measured."""
 
-    bounds: tuple[float, ...]
-    counts: list[int]
-    total: float = 0.0
+    name: str
+    kind: Kind
+    help: str
+    labels: Labels = ()
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets."""
 
-    @classmethod
-    def empty(cls, bounds: tuple[float, ...]) -> "Histogram":
-        """Count nothing yet."""
-        return cls(bounds, [0] * (len(bounds) + 1))
 
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("requests_total", "counter", "Requests that were answered.", ("endpoint", "method", "status")),
+        Metric("request_seconds", "histogram", "How long an answer took.", ("endpoint",), SECONDS),
+        Metric("rows_total", "counter", "Instances that were scored.", ("variant",)),
+        Metric("row_seconds", "histogram", "What computing an instance took.", ("variant",), SECONDS),
+        Metric("score", "histogram", "Scores that were given.", ("variant",), SCORES),
+        Metric("unknown_keys_total", "counter", "Keys that were never seen.", ("view",)),
+        Metric("nulls_total", "counter", "Inputs without a value.", ("variant",)),
+        Metric("out_of_range_total", "counter", "Values outside of what the model was fitted on.", ("input",)),
+        Metric("stale_total", "counter", "Instances answered from an older tick than was due."),
+        Metric("failures_total", "counter", "Failures of a variant; the champion answered.", ("variant",)),
+        Metric("refused_total", "counter", "Requests turned away: busy, key, role, rate.", ("reason",)),
+        Metric("labels_total", "counter", "Labels that were taken."),
+        Metric("unrecorded_total", "counter", "Instances not answered, as they could not be recorded."),
+        Metric("shadow_dropped_total", "counter", "Instances that the shadow was too busy for."),
+        Metric("reload_failures_total", "counter", "Changes that could not be taken up."),
+        Metric("at_once", "gauge", "Requests that are being answered."),
+        Metric("ledger_waiting", "gauge", "Answers that wait for the disk."),
+        Metric("cut_off", "gauge", "Workers in which the challenger is cut off."),
+        Metric("workers", "gauge", "Workers that live."),
+        Metric("memory_bytes", "gauge", "Resident memory of the workers."),
+        Metric("bundle_info", "gauge", "1 for the bundle of each variant.", ("problem", "variant", "bundle")),
+        Metric("generation", "gauge", "Number of the state of traffic."),
+        Metric("share", "gauge", "Share of the keys that the challenger answers."),
+        Metric("tick_age_seconds", "gauge", "World seconds since the tick that is answered from."),
+        Metric("lateness_seconds", "gauge", "World seconds by which that tick is older than it should be."),
+        Metric("sync_age_seconds", "gauge", "Seconds since sync last looked."),
+        Metric("sync_refused_total", "counter", "Bundles that sync refused."),
+    )
+}
+"""By name; in the exposition each begins with `tandem_`."""
 
 
 class Counts(msgspec.Struct):
-    """All that is counted, by the labels that tell it apart."""
+    """Counters and histograms, by name and by labels."""
 
-    requests: Counter[tuple[str, str, int]] = msgspec.field(default_factory=Counter)
-    """By endpoint, method and status."""
-    seconds: dict[str, Histogram] = msgspec.field(default_factory=dict)
-    """By endpoint."""
-    rows: Counter[str] = msgspec.field(default_factory=Counter)
-    """By role."""
-    scores: dict[str, Histogram] = msgspec.field(default_factory=dict)
-    """By role."""
-    compute: dict[str, Histogram] = msgspec.field(default_factory=dict)
-    """Seconds that a run of the model with all around it takes, by role."""
-    unknown: Counter[str] = msgspec.field(default_factory=Counter)
-    """Keys that were never seen, by view."""
-    nulls: Counter[str] = msgspec.field(default_factory=Counter)
-    """Inputs without a value, by role."""
-    outside: Counter[str] = msgspec.field(default_factory=Counter)
-    """Values outside of what was fitted on, by input."""
-    stale: int = 0
-    failures: Counter[str] = msgspec.field(default_factory=Counter)
-    """By role."""
-    refused: Counter[str] = msgspec.field(default_factory=Counter)
-    """Requests that were turned away, by reason."""
-    labels: int = 0
-    unrecorded: int = 0
-    """Answers that were not given because they could not be recorded."""
+    counters: dict[str, dict[Labels, float]] = msgspec.field(default_factory=dict)
+    histograms: dict[str, dict[Labels, list[float]]] = msgspec.field(default_factory=dict)
+    """How many values lie up to each bound and not up to the one before, how many above all, and their sum."""
 
-    def scored(self, role: str, scores: Sequence[float], inputs: NDArray[np.float32]) -> None:
-        """Count what a run of the model gave."""
-        self.rows[role] += len(scores)
-        self.nulls[role] += int(np.count_nonzero(np.isnan(inputs)))
-        histogram = self.scores.get(role) or self.scores.setdefault(role, Histogram.empty(SCORES))
+    def add(self, name: str, *labels: str, by: float = 1) -> None:
+        """Count something."""
+        found = self.counters.setdefault(name, {})
+        found[labels] = found.get(labels, 0) + by
+
+    def observe(self, name: str, value: float, *labels: str, times: int = 1) -> None:
+        """Count a value of a histogram."""
+        bounds, found = METRICS[name].bounds, self.histograms.setdefault(name, {})
+        buckets = found.get(labels)
+        if buckets is None:
+            buckets = found[labels] = [0.0] * (len(bounds) + 2)
+        buckets[bisect_left(bounds, value)] += times
+        buckets[-1] += value * times
+
+    def of(self, name: str, *labels: str) -> float:
+        """Tell a counter, or the count of a histogram."""
+        if name in self.histograms:
+            return sum(self.histograms[name].get(labels, [0.0])[:-1])
+        return self.counters.get(name, {}).get(labels, 0)
+
+    def scored(self, role: str, scores: Sequence[float], inputs: NDArray[np.float32], seconds: float) -> None:
+        """Count what a run of the model gave, and what each row of it took."""
+        self.add("rows_total", role, by=len(scores))
+        self.add("nulls_total", role, by=int(np.count_nonzero(np.isnan(inputs))))
+        self.observe("row_seconds", seconds, role, times=len(scores))
         for score in scores:
-            histogram.add(score)
+            self.observe("score", score, role)
 
-    def answered(self, endpoint: str, method: str, status: int, seconds: float) -> None:
-        """Count an answer, and how long it took."""
-        self.requests[endpoint, method, status] += 1
-        histogram = self.seconds.get(endpoint) or self.seconds.setdefault(endpoint, Histogram.empty(SECONDS))
-        histogram.add(seconds)
+    def merge(self, other: "Counts") -> None:
+        """Add what another one counted."""
+        for name, by_labels in other.counters.items():
+            for labels, value in by_labels.items():
+                self.add(name, *labels, by=value)
+        for name, found in other.histograms.items():
+            own = self.histograms.setdefault(name, {})
+            for labels, buckets in found.items():
+                before = own.get(labels, [0.0] * len(buckets))
+                own[labels] = [a + b for a, b in zip(before, buckets, strict=True)]

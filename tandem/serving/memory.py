@@ -25,6 +25,11 @@ class Memory:
         self._waiting: list[Deliver] = []
         self._syncing = False
 
+    @property
+    def waiting(self) -> int:
+        """How many answers wait."""
+        return len(self._waiting)
+
     def append(self, rows: Sequence[Any]) -> list[str]:
         """Write rows, and give their ids.
 

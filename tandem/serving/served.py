@@ -14,6 +14,7 @@ from tandem.bundle import Bundle
 from tandem.clock import Grid, floor
 from tandem.errors import SnapshotError, TandemError, TrafficError
 from tandem.serving.contract import Limits, instant
+from tandem.serving.counts import Counts
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.traffic import TRAFFIC, Role, Traffic
 from tandem.serving.variant import Variant
@@ -163,12 +164,11 @@ class Source:
 class Watched:
     """The state that requests are answered from."""
 
-    def __init__(self, source: Source, snapshots: Path) -> None:
+    def __init__(self, source: Source, snapshots: Path, counts: Counts) -> None:
         """Load it for the first time."""
-        self.source, self.ticks = source, Ticks(snapshots)
+        self.source, self.ticks, self._counts = source, Ticks(snapshots), counts
         self._mark = source.mark()
         self.now = source.load()
-        self.failures = 0
 
     def look(self, moment: datetime) -> None:
         """Take up what has changed; what cannot be served leaves all as it was."""
@@ -179,7 +179,7 @@ class Watched:
                 self.now, self._mark = self.source.load(self.now), mark
                 log.info("generation %d answers", self.now.traffic.generation)
         except (TandemError, OSError) as exc:
-            self.failures += 1
+            self._counts.add("reload_failures_total")
             log.warning("what is served stays as it was: %s", exc)
 
     def ground(self, moment: datetime, *, chosen: bool = False) -> Ground:

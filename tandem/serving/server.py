@@ -23,6 +23,7 @@ from tandem.serving.contract import Limits
 from tandem.serving.core import Core
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
+from tandem.serving.metrics import Metrics, Sheets
 from tandem.serving.native import Native
 from tandem.serving.probes import Probes
 from tandem.serving.records import Records
@@ -65,15 +66,17 @@ class Worker:
         """Load what is served; inside of a running loop."""
         limits, counts = Limits(), Counts()
         self._clock_of, self._clock = clock, clock()
-        self._watched = Watched(source, settings.snapshots)
+        self._watched = Watched(source, settings.snapshots, counts)
         self._watched.look(self.now())
         self._records = Records(settings.ledger)
         core = Core(self._watched, self.now, Memory(self._records, settings.durability), counts)
-        self.service = Service(self._watched, core, counts, limits, any_moment=settings.any_moment)
-        self._access = Access(settings.keys, counts, required=keys_required)
-        faces = (Probes(self.service), Native(self.service))
         admission = Admission(settings.requests_at_once, settings.bytes_at_once, counts)
-        self.app = App([route for face in faces for route in face.routes()], self.service, admission, self._access)
+        self.service = Service(self._watched, core, counts, limits, admission, settings.any_moment)
+        self._access = Access(settings.keys, counts, required=keys_required)
+        self._sheets = Sheets(settings.serving / "metrics", self._records.writer)
+        self._metrics = Metrics(self.service, self._sheets, settings.serving)
+        faces = (Probes(self.service), Native(self.service), self._metrics)
+        self.app = App([route for face in faces for route in face.routes()], self.service, self._access)
 
     def now(self) -> datetime:
         """Tell world time."""
@@ -86,6 +89,7 @@ class Worker:
             await asyncio.sleep(LOOK)
             self.service.patience.look()
             await loop.run_in_executor(None, self._look)
+            self._metrics.write()
 
     def _look(self) -> None:
         try:
@@ -102,6 +106,7 @@ class Worker:
     def close(self) -> None:
         """Let go of what is written."""
         self._records.close()
+        self._sheets.close()
 
 
 def is_loopback(host: str) -> bool:

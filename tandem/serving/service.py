@@ -1,7 +1,9 @@
 """What the faces share: who answers, from what state, and within which limits."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tandem.serving.admission import Admission
 from tandem.serving.contract import Contract, Limits
 from tandem.serving.core import Core
 from tandem.serving.counts import Counts
@@ -11,16 +13,23 @@ from tandem.serving.served import Watched
 from tandem.serving.variant import Variant
 
 
+@dataclass
 class Service:
     """One worker's."""
 
-    def __init__(self, watched: Watched, core: Core, counts: Counts, limits: Limits, *, any_moment: bool) -> None:
-        """Refuse nobody yet."""
-        self.watched, self.core, self.counts, self.limits = watched, core, counts, limits
-        self.patience = Patience(limits.seconds)
-        self._any_moment = any_moment
-        self.leaving = False
-        """Answers go on, but nobody new should come."""
+    watched: Watched
+    core: Core
+    counts: Counts
+    limits: Limits
+    admission: Admission
+    any_moment: bool
+    """Whether a request may name its moment."""
+    leaving: bool = False
+    """Answers go on, but nobody new should come."""
+
+    def __post_init__(self) -> None:
+        """Wait for bodies as long as the limits say."""
+        self.patience = Patience(self.limits.seconds)
 
     @property
     def champion(self) -> Variant:
@@ -45,7 +54,7 @@ class Service:
         """
         if at is None:
             return None
-        if not self._any_moment:
+        if not self.any_moment:
             raise Refused.of(
                 Fault("$.at", "nothing: this server answers as of now (setting any_moment)", at.isoformat())
             )

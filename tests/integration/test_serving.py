@@ -126,7 +126,7 @@ def test_an_unknown_key_leaves_its_inputs_unknown_and_is_answered(
     assert unseen.score != seen.score
     assert isinstance(unseen.unknown, tuple)
     assert any(view.startswith("courier") for view in unseen.unknown)
-    assert answering.counts.unknown[unseen.unknown[0]] > 0
+    assert answering.counts.of("unknown_keys_total", unseen.unknown[0]) > 0
 
 
 def test_a_field_that_may_be_missing_counts_as_null(answering: Answering) -> None:

@@ -105,4 +105,4 @@ def test_a_key_comes_as_often_as_it_may(tmp_path: Path, role: Role) -> None:
     assert statuses == [200] * 10 + [429] * 2
     now[0] = 1.0
     assert [asked(access, "read", f"Bearer {told}") for _ in range(6)] == [200] * 5 + [429]
-    assert counts.refused["rate"] == 3
+    assert counts.of("refused_total", "rate") == 3

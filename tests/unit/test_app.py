@@ -26,7 +26,8 @@ class Server:
 
     def __init__(self, at_once: int = 8, size: int = 100_000) -> None:
         self.counts = Counts()
-        self.service = SimpleNamespace(counts=self.counts, leaving=False)
+        admission = Admission(at_once, size, self.counts)
+        self.service = SimpleNamespace(counts=self.counts, leaving=False, admission=admission)
         self.patience = Patience(10.0)
         self.gate = asyncio.Event()
         routes = [
@@ -35,7 +36,7 @@ class Server:
             Route("GET", "/bad/{name}", self.bad, "bad", "read"),
         ]
         access = Access(Path("none"), self.counts, required=False)
-        self.app = App(routes, cast("Service", self.service), Admission(at_once, size, self.counts), access)
+        self.app = App(routes, cast("Service", self.service), access)
 
     async def length(self, call: Call) -> Reply:
         call.must_be(JSON_KIND, FORM)
@@ -204,5 +205,5 @@ def test_more_than_can_be_answered_at_once_is_sent_away_unread(
 
     told, read, after, counts = run(asked, **made)
     assert (told, set(read), after) == (statuses, {0}, 200)
-    assert counts.refused["busy"] == statuses.count(503)
-    assert counts.requests["wait", "POST", 503] == statuses.count(503)
+    assert counts.of("refused_total", "busy") == statuses.count(503)
+    assert counts.of("requests_total", "wait", "POST", "503") == statuses.count(503)
