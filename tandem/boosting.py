@@ -109,6 +109,12 @@ def predict(booster: Booster, rows: Floats) -> Floats:
     return cast("Floats", booster.inplace_predict(rows, missing=np.nan))
 
 
+def explain(booster: Booster, rows: Floats) -> tuple[Floats, Floats]:
+    """Give the margin of each row, and what each input adds to it, exactly; the last column is where all begin."""
+    data = xgb.DMatrix(rows, missing=np.nan, feature_names=booster.feature_names, nthread=THREADS)
+    return booster.predict(data, output_margin=True), booster.predict(data, pred_contribs=True)
+
+
 def write_booster(booster: Booster, target: Path) -> Path:
     """Write `.json` or `.ubj` in one step; the same booster gives the same bytes."""
     with atomic(target) as temporary:

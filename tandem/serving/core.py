@@ -6,6 +6,7 @@ the same for one row as for eight is paid once, and no request waits for a timer
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from math import isfinite, nan
@@ -23,7 +24,7 @@ from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.served import Ground, Served, Watched
 from tandem.serving.shadow import Shadow, Waiting
 from tandem.serving.traffic import Role
-from tandem.serving.variant import Variant
+from tandem.serving.variant import Floats, Variant
 from tandem.vectors import Values
 
 Names = tuple[str, ...]
@@ -126,6 +127,20 @@ class Core:
             answers += await self._ask(part)
         return answers
 
+    def scored(self, instances: Sequence[Instance], at: datetime | None = None) -> list[Row]:
+        """Score by the champion what is not an answer, and so is not recorded.
+
+        Raises:
+            Refused: a value is out of reach, or nothing is known yet.
+
+        """
+        served = self.watched.now
+        ground = self.watched.ground(at or self.now(), chosen=at is not None)
+        alone = replace(served, challenger=None)
+        rows = self._rows(Asked(instances, at, None), alone, ground)
+        _compute(rows, served.champion)
+        return rows
+
     def _ask(self, asked: "Asked") -> "asyncio.Future[list[Answer]]":
         if not self._asked:
             self._loop.call_soon(self._answer_all)
@@ -213,10 +228,7 @@ class Core:
 
     def _run(self, rows: list[Row], variant: Variant, start: int) -> None:
         """Run the model once for all of some rows, which began to be answered at a time in nanoseconds."""
-        inputs = np.array([row.inputs for row in rows], dtype=np.float32)  # None becomes NaN
-        scores = variant.scores(inputs)
-        for row, score, data in zip(rows, scores, inputs, strict=True):
-            row.score, row.data = score, data.tobytes()
+        inputs, scores = _compute(rows, variant)
         for row in rows:
             for view in row.unknown:
                 self._counts.add("unknown_keys_total", view)
@@ -275,6 +287,14 @@ class Core:
                 each.answer.set_exception(Refused(503, f"the answer cannot be recorded: {error}", RETRY))
             else:
                 each.answer.set_result([_told(row, name) for row, name in zip(each.rows, numbers, strict=False)])
+
+
+def _compute(rows: list[Row], variant: Variant) -> tuple[Floats, list[float]]:
+    inputs = np.array([row.inputs for row in rows], dtype=np.float32)  # None becomes NaN
+    scores = variant.scores(inputs)
+    for row, score, data in zip(rows, scores, inputs, strict=True):
+        row.score, row.data = score, data.tobytes()
+    return inputs, scores
 
 
 def _told(row: Row, name: str) -> Answer:

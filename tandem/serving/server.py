@@ -22,6 +22,7 @@ from tandem.serving.app import App
 from tandem.serving.contract import Limits
 from tandem.serving.core import Core
 from tandem.serving.counts import Counts
+from tandem.serving.explain import Explain
 from tandem.serving.memory import Memory
 from tandem.serving.metrics import Metrics, Sheets
 from tandem.serving.native import Native
@@ -75,7 +76,7 @@ class Worker:
         self._access = Access(settings.keys, counts, required=keys_required)
         self._sheets = Sheets(settings.serving / "metrics", self._records.writer)
         self._metrics = Metrics(self.service, self._sheets, settings.serving)
-        faces = (Probes(self.service), Native(self.service), self._metrics)
+        faces = (Probes(self.service), Native(self.service), self._metrics, Explain(self.service, settings.serving))
         self.app = App([route for face in faces for route in face.routes()], self.service, self._access)
 
     def now(self) -> datetime:
