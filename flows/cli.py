@@ -3,7 +3,7 @@
 import os
 import sys
 
-from flows.commands import bundles, clock, models, pipeline, serving
+from flows.commands import bundles, clock, keys, models, pipeline, serving
 from flows.commands.shared import group
 from tandem.errors import TandemError
 
@@ -14,6 +14,7 @@ app = group(
 for subject in (pipeline, models, serving, bundles):
     app.add_typer(subject.app)
 app.add_typer(clock.app, name="clock")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,17 @@ def write_text(target: Path, text: str, *, private: bool = False) -> Path:
         temporary.touch(0o600 if private else 0o666)
         temporary.write_text(text, encoding="utf-8")
     return target
+
+
+def secret_of(path: Path) -> bytes:
+    """Read a secret of our own, which whoever comes first makes; nobody else may read it."""
+    if not path.exists():
+        own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        write_text(own, secrets.token_hex(32), private=True)
+        with suppress(FileExistsError):  # another one was faster, and that one's holds
+            path.hardlink_to(own)
+        own.unlink()
+    return path.read_bytes()
 
 
 def write_json(target: Path, value: Any) -> Path:  # noqa: ANN401 - whatever JSON holds

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a request may name the moment it is asked at, as replays do."""
     access: Literal["auto", "keys"] = "auto"
     """Who may ask: on loopback anybody, elsewhere who shows a key; or always who shows a key."""
+    access_log: bool = False
+    """Whether a server logs each answer, and not only those that failed."""
     requests_at_once: Positive = 64
     """Requests that a worker answers at a time; more are sent away."""
     bytes_at_once: Positive = 4 * 1024 * 1024
@@ -88,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def keys(self) -> Path:
         """Digests of the keys that clients show."""
         return self.var / "keys.json"
+
+    @property
+    def pseudonyms(self) -> Path:
+        """The secret behind the names that stand in the ledger for what is personal."""
+        return self.var / "pseudonyms.key"
 
     @property
     def serving(self) -> Path:

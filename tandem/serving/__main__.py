@@ -11,7 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from tandem.clock import Clock
-from tandem.errors import TandemError
+from tandem.errors import AccessError, TandemError
+from tandem.files import secret_of
+from tandem.log import set_up
+from tandem.serving.access import Keys
 from tandem.serving.served import Source
 from tandem.serving.server import Worker, is_loopback, listening, work
 from tandem.settings import Settings
@@ -30,14 +33,30 @@ def main() -> None:
     given = parser.parse_args()
     try:
         settings = Settings.load()
-        source, clock = Source(settings.serving, given.bundle), partial(Clock.load, settings.clock, given.standing)
-        keys_required = settings.access == "keys" or not is_loopback(given.host)
-        make = partial(Worker, source, clock, settings, keys_required=keys_required)
+        set_up()
+        required = keys_required(settings, given.host)
+        source = Source(settings.serving, given.bundle, secret_of(settings.pseudonyms))
+        clock = partial(Clock.load, settings.clock, given.standing)
+        make = partial(Worker, source, clock, settings, keys_required=required)
         with listening(given.host, given.port) as socket:
             work(make, socket, settings.drain_seconds, attached=given.attached)
     except TandemError as exc:
         sys.stderr.write(f"{exc}\n")
         sys.exit(exc.exit_code)
+
+
+def keys_required(settings: Settings, host: str) -> bool:
+    """Say whether clients must show a key: always, unless only this machine can reach us.
+
+    Raises:
+        AccessError: nobody has one.
+
+    """
+    required = settings.access == "keys" or not is_loopback(host)
+    if required and not Keys.load(settings.keys).keys:
+        msg = f"who asks {host} must show a key, and there is none: `tandem keys add NAME --role client` makes one"
+        raise AccessError(msg)
+    return required
 
 
 if __name__ == "__main__":

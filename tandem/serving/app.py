@@ -1,12 +1,21 @@
 """The ASGI application: a call finds its route, is let in or not, and is answered by a face."""
 
+import logging
+import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from time import perf_counter
 
 from tandem.serving.access import Access
 from tandem.serving.http import CLOSE, Call, Message, Receive, Reply, Route, Routes, Send
 from tandem.serving.refused import PROBLEM, Refused
 from tandem.serving.service import Service
+
+log = logging.getLogger(__name__)
+
+PASSED_ON = (b"x-request-id", b"traceparent")
+TOLD = re.compile(rb"[\x21-\x7e]{1,128}")
+"""What a client may call its request, and gets back."""
 
 
 class App:
@@ -30,12 +39,27 @@ class App:
         except Refused as exc:
             reply = Reply(exc.body(), PROBLEM, exc.status, exc.headers)
         headers = [reply.kind, (b"content-length", b"%d" % len(reply.body)), *reply.headers]
-        if named := call.headers.get(b"x-request-id"):
-            headers.append((b"x-request-id", named[:128]))
+        headers += [(name, told) for name in PASSED_ON if (told := call.headers.get(name)) and TOLD.fullmatch(told)]
         if self._service.leaving:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+        if self._service.log_all or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log(call, reply, perf_counter() - start)
         counts = self._service.counts
         counts.add("requests_total", name, method, str(reply.status))
         counts.observe("request_seconds", perf_counter() - start, name)
+
+
+def _log(call: Call, reply: Reply, seconds: float) -> None:
+    """Tell of one answer; no body, no header but the client's own name of it, and no query, which may be personal."""
+    scope = call.scope
+    said = {
+        "method": scope["method"],
+        "path": scope["path"][:200],
+        "status": reply.status,
+        "ms": round(seconds * 1e3, 3),
+    }
+    said |= {"request_id": call.request_id} if call.request_id else {}
+    level = logging.WARNING if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    log.log(level, "%s %s %s", said["method"], said["path"], reply.status, extra=said)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tandem.bundle import Bundle
 from tandem.clock import Grid, floor
 from tandem.errors import SnapshotError, TandemError, TrafficError
-from tandem.serving.contract import Limits, instant
+from tandem.serving.contract import instant
 from tandem.serving.counts import Counts
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.traffic import TRAFFIC, Role, Traffic
@@ -105,9 +105,9 @@ class Served:
 class Source:
     """Where a state comes from: what sync laid out, or one bundle's folder where nothing was ever published."""
 
-    def __init__(self, serving: Path, folder: Path | None = None, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        """Load nothing yet."""
-        self.serving, self.folder, self.limits = serving, folder, limits
+    def __init__(self, serving: Path, folder: Path | None = None, secret: bytes = b"") -> None:
+        """Load nothing yet; the secret is behind the names of what is personal."""
+        self.serving, self.folder, self._secret = serving, folder, secret
 
     def mark(self) -> object:
         """Give what changes when traffic does."""
@@ -130,7 +130,9 @@ class Source:
         if self.folder:
             bundle = Bundle.open(self.folder)
             traffic = Traffic(champion=bundle.digest)
-            variants: dict[Role, Variant] = {"champion": loaded.get(bundle.digest) or Variant(bundle, self.limits)}
+            variants: dict[Role, Variant] = {
+                "champion": loaded.get(bundle.digest) or Variant(bundle, secret=self._secret)
+            }
         else:
             found = Traffic.load(self.serving / TRAFFIC)
             if found is None:
@@ -153,7 +155,7 @@ class Source:
         return Served(traffic, champion, variants.get("challenger"), variants.get("shadow"), key)
 
     def _variant(self, digest: str) -> Variant:
-        variant = Variant(Bundle.open(self.serving / "bundles" / digest), self.limits)
+        variant = Variant(Bundle.open(self.serving / "bundles" / digest), secret=self._secret)
         if variant.digest != digest:
             msg = f"{variant.bundle.folder} holds bundle {variant.digest[:12]}"
             raise TrafficError(msg)

@@ -72,7 +72,7 @@ class Worker:
         self._records = Records(settings.ledger)
         core = Core(self._watched, self.now, Memory(self._records, settings.durability), counts)
         admission = Admission(settings.requests_at_once, settings.bytes_at_once, counts)
-        self.service = Service(self._watched, core, counts, limits, admission, settings.any_moment)
+        self.service = Service(self._watched, core, counts, limits, admission, settings.any_moment, settings.access_log)
         self._access = Access(settings.keys, counts, required=keys_required)
         self._sheets = Sheets(settings.serving / "metrics", self._records.writer)
         self._metrics = Metrics(self.service, self._sheets, settings.serving)

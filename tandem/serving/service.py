@@ -24,6 +24,8 @@ class Service:
     admission: Admission
     any_moment: bool
     """Whether a request may name its moment."""
+    log_all: bool = False
+    """Whether each answer is logged, and not only those that failed."""
     leaving: bool = False
     """Answers go on, but nobody new should come."""
 

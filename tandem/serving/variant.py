@@ -11,7 +11,7 @@ from tandem.bundle import Bundle
 from tandem.errors import BundleError
 from tandem.expressions.apart import Parsing
 from tandem.serving.breaker import Breaker
-from tandem.serving.contract import Contract, Limits
+from tandem.serving.contract import Contract
 from tandem.vectors import Vectors
 
 Floats = NDArray[np.float32]
@@ -30,7 +30,7 @@ class Golden(msgspec.Struct, frozen=True):
 class Variant:
     """Scores requests as they would have been scored offline."""
 
-    def __init__(self, bundle: Bundle, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, bundle: Bundle, secret: bytes = b"") -> None:
         """Load all that an answer needs."""
         self.bundle, self.digest, self.spec = bundle, bundle.digest, bundle.spec
         parsing = Parsing(bundle.spec.request_sql, bundle.spec.columns)
@@ -39,7 +39,7 @@ class Variant:
         self.otherwise: str
         self.act: str
         self.otherwise, self.act = decision["actions"]
-        self.contract = Contract(bundle, limits)
+        self.contract = Contract(bundle, secret=secret)
         self.grid = bundle.spec.grid
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # two would change last bits
