@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tandem.bundle import EMPTY, MANIFEST, TITLE, Bundle
+from tandem.bundle import EMPTY, LARGEST, MANIFEST, TITLE, Bundle
 from tandem.errors import BundleError
 from tandem.files import atomic, atomic_folder, canonical_json, sha256_of
 
 LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"}).encode()
 BLOBS = "blobs/sha256/"
-LARGEST = 1 << 30
-"""Bytes of one file of a bundle, at most."""
 
 
 def export(bundle: Bundle, target: Path) -> Path:

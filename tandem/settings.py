@@ -24,7 +24,15 @@ class Settings(Frozen):
     first_publish: Literal["champion", "nothing"] = "champion"
     """What the first bundle of a workspace becomes by itself."""
     accept: Accept = "any"
-    """Which bundles may become champion."""
+    """Which bundles may answer: any, or those that a trusted key approved of."""
+    trust: Path | None = None
+    """Public keys that are trusted, `*.pub`; none given: var/trust."""
+    sticky_by: str = ""
+    """The request's fields by which it finds the same variant again, by comma; none given: the views' keys."""
+    rehearsal_seconds: float = Field(default=60.0, gt=0)
+    """How long a bundle may take to answer its golden requests before it is served."""
+    rehearsal_mib: int = Field(default=1024, gt=0)
+    """How much memory it may take."""
     nested: bool = True
     """Whether a stage that is run by a Prefect flow shows its own tasks there; 3 s a stage."""
     snapshots_kept: int = Field(default=144, gt=0)
@@ -77,6 +85,11 @@ class Settings(Frozen):
     def keys(self) -> Path:
         """Digests of the keys that clients show."""
         return self.var / "keys.json"
+
+    @property
+    def trusted(self) -> Path:
+        """Public keys of those whose word counts."""
+        return self.trust or self.var / "trust"
 
     @property
     def serving(self) -> Path:
