@@ -28,6 +28,7 @@ TYPES: Mapping[Kind, str] = {
     "provenance": "https://slsa.dev/provenance/v1",
     "verdict": "urn:tandem:verdict:v1",
 }
+KINDS = {of: kind for kind, of in TYPES.items()}
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD = "application/vnd.in-toto+json"
 LARGEST = 1 << 20
@@ -130,14 +131,20 @@ class Trust:
             msg = f"bundle {digest[:12]} has no {' and no '.join(missing)} that counts: {told}"
             raise AttestationError(msg)
 
+    def kind(self, envelope: bytes, digest: str) -> str:
+        """Tell in a word what an envelope says of a bundle; `untrusted` if it does not count."""
+        try:
+            return KINDS.get(self.statement(envelope, digest).predicate_type, "other")
+        except AttestationError:
+            return "untrusted"
+
     def told(self, envelope: bytes, digest: str) -> dict[str, Any]:
         """Tell for people what an envelope says, and whether it counts."""
         try:
             found = self.statement(envelope, digest)
         except AttestationError as exc:
             return {"name": name_of(envelope), "as": None, "trusted": False, "reason": str(exc)}
-        kinds = {of: kind for kind, of in TYPES.items()}
-        said: dict[str, Any] = {"as": kinds.get(found.predicate_type, found.predicate_type), "trusted": True}
+        said: dict[str, Any] = {"as": KINDS.get(found.predicate_type, found.predicate_type), "trusted": True}
         keys = ", ".join(name[:12] for name in _envelope(envelope).signatures)
         beside = {name: str(found.predicate.get(name, "")) for name in ("by", "at", "reason")}
         return {"name": name_of(envelope), **said, "key": keys, **beside}

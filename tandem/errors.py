@@ -15,6 +15,7 @@ TandemError
 ├── AttestationError     what policy demands was not said of a bundle, or not by whom it trusts
 ├── AccessError          the keys of a workspace cannot be read, or do not hold what is asked for
 ├── TrafficError         traffic.json says what cannot be served
+├── RefusedError         what the registry asks for is not served, and what was before goes on
 ├── LedgerError          a ledger is damaged, or cannot be written
 ├── QueryError           a query of the ledger cannot be answered
 ├── DivergesError        a bundle was built again, and came out another one
@@ -100,6 +101,19 @@ class AccessError(TandemError):
 
 class TrafficError(TandemError):
     """traffic.json says what cannot be served."""
+
+
+class RefusedError(TandemError):
+    """What the registry asks for is not served, and what was before goes on."""
+
+    def __init__(self, digest: str | None, reason: str) -> None:
+        """Name the bundle because of which it is not, if it is one; a file's name in the reason may be no text."""
+        super().__init__(digest, reason)
+        self.digest, self.reason = digest, reason.encode(errors="backslashreplace").decode()
+
+    def __str__(self) -> str:
+        """Say why."""
+        return self.reason
 
 
 class LedgerError(TandemError):

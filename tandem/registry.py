@@ -119,7 +119,7 @@ class Registry:
         """Open nothing yet."""
         for name, value in QUIET.items():  # before anybody imports MLflow
             os.environ.setdefault(name, value)
-        self.problem, self.accept = problem, settings.accept
+        self.problem, self.accept, self.trusted = problem, settings.accept, settings.trusted
         self._settings, self._clock = settings, clock
         self._audit = settings.var / "ledger" / "audit" / "0"
 
@@ -243,7 +243,7 @@ class Registry:
             if said["envelope"] not in known:
                 self.record("attest", reason=reason, **said)
 
-    def refuse(self, digest: str, reason: str) -> None:
+    def refuse(self, digest: str | None, reason: str) -> None:
         """Tell the audit that a bundle is not served, and why; once."""
         with self.lock():
             if (digest, reason) not in {(event.get("digest"), event.get("reason")) for event in self.refused()}:
@@ -312,8 +312,20 @@ class Registry:
             self.show(after)
         return after
 
+    def last_change(self) -> dict[str, Any]:
+        """Give the event that made the state."""
+        return next(event for event in reversed(self.events()) if "state" in event)
+
+    def mark(self) -> object:
+        """Give what changes when anything is said."""
+        try:
+            found = self._audit.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
     def _last_change(self) -> str:
-        last = next(event for event in reversed(self.events()) if "state" in event)
+        last = self.last_change()
         return f"{last['by']} made {str(last['state']['champion'])[:12]} champion or kept it, because: {last['reason']}"
 
     def show(self, state: State) -> None:

@@ -28,7 +28,7 @@ class Settings(Frozen):
     trust: Path | None = None
     """Public keys that are trusted, `*.pub`; none given: var/trust."""
     sticky_by: str = ""
-    """The request's fields by which it finds the same variant again, by comma; none given: the views' keys."""
+    """The request's fields by which it finds the same variant again, by comma; none given: its own keys."""
     rehearsal_seconds: float = Field(default=60.0, gt=0)
     """How long a bundle may take to answer its golden requests before it is served."""
     rehearsal_mib: int = Field(default=1024, gt=0)
@@ -85,6 +85,11 @@ class Settings(Frozen):
     def keys(self) -> Path:
         """Digests of the keys that clients show."""
         return self.var / "keys.json"
+
+    @property
+    def sticky_fields(self) -> tuple[str, ...]:
+        """The fields of `sticky_by`."""
+        return tuple(name.strip() for name in self.sticky_by.split(",") if name.strip())
 
     @property
     def trusted(self) -> Path:

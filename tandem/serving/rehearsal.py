@@ -30,7 +30,13 @@ def rehearse(bundle: Bundle, seconds: float, mib: int) -> None:
     environment = {name: os.environ[name] for name in KEPT if name in os.environ} | ONE
     try:
         done = subprocess.run(  # noqa: S603 - our own module
-            words, env=environment, check=False, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL
+            words,
+            env=environment,
+            check=False,
+            capture_output=True,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is ours, and says nothing of the bundle
         )
     except subprocess.TimeoutExpired as exc:
         msg = f"bundle {bundle.digest[:12]} was not done with its golden requests after {seconds:g} s"

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,19 @@ class Synced(msgspec.Struct, frozen=True):
     """How often a bundle was, each counted once for each reason."""
     reason: str = ""
     """Why what is wanted is not served; empty if it is."""
+
+    def facts(self) -> dict[str, Any]:
+        """Give it as JSON holds it."""
+        facts: dict[str, Any] = msgspec.to_builtins(self)
+        return facts
+
+    @property
+    def line(self) -> str:
+        """Say it in a line."""
+        if self.reason:
+            before = f"generation {self.generation} is served on" if self.generation else "nothing is served"
+            return f"generation {self.wanted} is refused, {before}: {self.reason}"
+        return f"generation {self.generation} is served" if self.generation else "nobody takes traffic yet"
 
     @classmethod
     def load(cls, folder: Path) -> "Synced | None":
