@@ -3,7 +3,7 @@
 import os
 import sys
 
-from flows.commands import bundles, clock, keys, models, pipeline, serving
+from flows.commands import attest, bundles, clock, keys, models, pipeline, serving
 from flows.commands.shared import group
 from tandem.errors import TandemError
 
@@ -11,10 +11,11 @@ app = group(
     pretty_exceptions_enable=False,
     help="MLOps on one box: tabular events to a served, watched and retrained model.",
 )
-for subject in (pipeline, models, serving, bundles):
+for subject in (pipeline, models, attest, serving, bundles):
     app.add_typer(subject.app)
 app.add_typer(clock.app, name="clock")
 app.add_typer(keys.app, name="keys")
+app.add_typer(attest.signer, name="signer")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tandem.attestations import Trust
 from tandem.registry import Registry
 from tandem.run import operation
 
@@ -14,7 +15,7 @@ def lineage(registry: Registry, ref: str) -> dict[str, Any]:
     version, state = registry.find(ref), registry.settle()
     with TemporaryDirectory(prefix="tandem-") as folder:
         bundle = registry.fetch(version, Path(folder) / "bundle")
-        inputs = bundle.json("inputs.json")
+        inputs, trust = bundle.json("inputs.json"), Trust(registry.trusted)
         return {
             "version": version.version,
             "bundle": bundle.digest,
@@ -29,6 +30,7 @@ def lineage(registry: Registry, ref: str) -> dict[str, Any]:
             "figures": version.figures,
             "stages": inputs["stages"],
             "landing": inputs["landing"],
+            "attested": [trust.told(each, bundle.digest) for each in registry.attestations(version)],
             "said": [event for event in registry.events() if bundle.digest in _named(event)],
         }
 

@@ -3,6 +3,7 @@
 from tandem.errors import RegistryError
 from tandem.registry import Registry, Role, State, champions
 from tandem.run import operation
+from tasks.attest import check_policy
 from tasks.promote import promoted, withdrawn
 
 
@@ -13,7 +14,8 @@ def promote(registry: Registry, ref: str, role: Role, share: float | None, reaso
     if ref == "none":
         return registry.change("withdraw", before, withdrawn(before, role), reason, role=role)
     version = registry.find(ref)
-    after = promoted(before, version, role, share, registry.accept)
+    after = promoted(before, version, role, share)
+    check_policy(registry, version.digest, role)
     return registry.change("promote", before, after, reason, role=role, digest=version.digest)
 
 
@@ -26,5 +28,6 @@ def rollback(registry: Registry, reason: str) -> State:
         msg = "there was no champion before this one"
         raise RegistryError(msg)
     version = registry.find(line[-2])
-    after = promoted(before, version, "champion", None, registry.accept)
+    after = promoted(before, version, "champion", None)
+    check_policy(registry, version.digest, "champion")
     return registry.change("rollback", before, after, reason, role="champion", digest=version.digest)

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from tandem.bundle import Bundle
-from tandem.errors import ConflictError, RegistryError
+from tandem.errors import AttestationError, ConflictError, RegistryError
 from tandem.origin import origin_of
 from tandem.registry import Registry, State, Version
 from tandem.run import operation
 from tandem.settings import Settings
+from tasks.attest import check_policy
 from tasks.promote import promoted
 from tasks.publish import compare, register
 
@@ -40,8 +41,9 @@ def _first(registry: Registry, version: Version, state: State, settings: Setting
         return {"as": "champion", "reason": "the first; by the workspace's policy somebody decides"}
     reason = "the first of this workspace, champion by its policy"
     try:
-        after = promoted(state, version, "champion", None, registry.accept)
-    except RegistryError as exc:
+        after = promoted(state, version, "champion", None)
+        check_policy(registry, version.digest, "champion")
+    except (RegistryError, AttestationError) as exc:
         return {"as": None, "reason": str(exc)}
     registry.change("promote", state, after, reason, role="champion", digest=version.digest)
     return {"as": None, "reason": reason}

@@ -7,8 +7,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from tandem.clock import Clock, wall_now
+from tandem.errors import RegistryError, TrafficError
 from tandem.params import Params
 from tandem.problem import load_problem
+from tandem.serving.synced import Synced
 from tandem.serving.traffic import TRAFFIC
 from tandem.settings import Settings
 from tandem.workers import Workers, reserved
@@ -18,9 +21,11 @@ def serve(folder: Path | None, params: Params, settings: Settings, address: tupl
     """Bring what is served and what is known up to date, and answer; give the code to end with."""
     problem = load_problem(params.problem)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # so that nothing it loads stays
-        apart.submit(prepare, params, settings).result()
+        synced = apart.submit(prepare, params, settings, named=folder is not None).result()
+    if synced.reason:
+        sys.stderr.write(f"{synced.line}\n")
     if folder is None and not (settings.serving / TRAFFIC).exists():
-        folder = settings.of(problem.name) / "bundle"
+        folder = own_bundle(synced, settings, problem.name)
     host = address[0]
     with reserved(*address) as taken:
         words = ["--host", host, "--port", str(taken), *(["--bundle", str(folder)] if folder else [])]
@@ -29,11 +34,33 @@ def serve(folder: Path | None, params: Params, settings: Settings, address: tupl
         return workers.run(lambda: invite(problem.example(), f"http://{host}:{taken}"))
 
 
-def prepare(params: Params, settings: Settings) -> None:
-    """Write the snapshots that are due."""
+def prepare(params: Params, settings: Settings, *, named: bool) -> Synced:
+    """Write the snapshots that are due, and take up what the registry says, unless a bundle is named."""
     from flows.refresh import refresh  # noqa: PLC0415
+    from flows.sync import sync  # noqa: PLC0415
+    from tandem.registry import Registry  # noqa: PLC0415
 
     refresh(params, settings)
+    if named:
+        return Synced(0, 0, wall_now())
+    registry = Registry(params.problem, settings, Clock.of(load_problem(params.problem), params, settings))
+    try:
+        return sync(registry, settings)
+    except RegistryError as exc:  # what is laid out can be served without
+        return Synced(0, registry.state().generation, wall_now(), reason=str(exc))
+
+
+def own_bundle(synced: Synced, settings: Settings, problem: str) -> Path:
+    """Give the bundle that is served where nobody ever decided who answers.
+
+    Raises:
+        TrafficError: somebody did, or the workspace's policy asks for it.
+
+    """
+    if synced.wanted or settings.accept != "any":
+        msg = f"nothing can be served: {synced.reason or 'by the policy `attested` no bundle without an approval is'}"
+        raise TrafficError(msg)
+    return settings.of(problem) / "bundle"
 
 
 def invite(example: dict[str, Any], address: str) -> None:

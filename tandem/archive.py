@@ -1,56 +1,73 @@
-"""A bundle as one file: an OCI image layout in a tar, made in one way only, so that any OCI registry can take it."""
+"""A bundle as one file: an OCI image layout in a tar, made in one way only, so that any OCI registry can take it.
 
+What is said about the bundle is in it too: each envelope by a manifest that refers to the bundle's.
+"""
+
+import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from tandem.bundle import EMPTY, MANIFEST, TITLE, Bundle
+from tandem.bundle import EMPTY, LARGEST, MANIFEST, TITLE, Bundle
 from tandem.errors import BundleError
 from tandem.files import atomic, atomic_folder, canonical_json, sha256_of
 
 LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"}).encode()
 BLOBS = "blobs/sha256/"
-LARGEST = 1 << 30
-"""Bytes of one file of a bundle, at most."""
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 
 
-def export(bundle: Bundle, target: Path) -> Path:
-    """Write a bundle's archive in one step; the same bundle gives the same bytes."""
+def export(bundle: Bundle, target: Path, said: Collection[bytes] = ()) -> Path:
+    """Write a bundle's archive in one step, with what is said about it; the same gives the same bytes."""
     with atomic(target) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, data in _entries(bundle):
+        for name, data in _entries(bundle, said):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
     return target
 
 
-def _entries(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+def _entries(bundle: Bundle, said: Collection[bytes]) -> Iterator[tuple[str, bytes]]:
     """Give what a layout is made of: its version, its index, and each blob once, by digest."""
-    manifest = bundle.folder / MANIFEST
-    described = {
-        "mediaType": bundle.manifest["mediaType"],
-        "artifactType": bundle.manifest["artifactType"],
-        "digest": f"sha256:{bundle.digest}",
-        "size": manifest.stat().st_size,
-    }
-    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [described]}
-    blobs = {_hex(digest): bundle.folder / title for title, digest in bundle.files.items()} | {bundle.digest: manifest}
-    empty = _hex(str(EMPTY["digest"]))
-    for digest in sorted({*blobs, empty}):
-        yield f"{BLOBS}{digest}", b"{}" if digest == empty else blobs[digest].read_bytes()
+    files = {_hex(digest): bundle.folder / title for title, digest in bundle.files.items()}
+    subject = _described((bundle.folder / MANIFEST).read_bytes(), bundle.manifest["artifactType"])
+    referrers = [_referrer(envelope, subject) for envelope in sorted(said)]
+    manifests = [subject, *(_described(each, ENVELOPE) for each in referrers)]
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests}
+    made = {_named(each): each for each in (*said, *referrers, b"{}")}
+    for digest in sorted({*files, *made, bundle.digest}):
+        path = files.get(digest, bundle.folder / MANIFEST)
+        yield f"{BLOBS}{digest}", made[digest] if digest in made else path.read_bytes()
     yield "index.json", canonical_json(index).encode()
     yield "oci-layout", LAYOUT
+
+
+def _described(manifest: bytes, kind: str) -> dict[str, Any]:
+    return {"mediaType": IMAGE, "artifactType": kind, "digest": f"sha256:{_named(manifest)}", "size": len(manifest)}
+
+
+def _referrer(envelope: bytes, subject: dict[str, Any]) -> bytes:
+    """Make the manifest by which an envelope refers to its bundle."""
+    layer = {"mediaType": ENVELOPE, "digest": f"sha256:{_named(envelope)}", "size": len(envelope)}
+    said = {"schemaVersion": 2, "mediaType": IMAGE, "artifactType": ENVELOPE, "config": EMPTY, "layers": [layer]}
+    return canonical_json(said | {"subject": subject}).encode()
+
+
+def _named(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def unpack(source: Path, target: Path) -> Bundle:
-    """Lay out the bundle of an archive, in one step.
+def unpack(source: Path, target: Path) -> tuple[Bundle, list[bytes]]:
+    """Lay out the bundle of an archive, in one step, and give what is said about it, of which nothing was checked.
 
     Raises:
         BundleError: the archive is not, byte for byte, the one that its bundle makes.
@@ -61,15 +78,15 @@ def unpack(source: Path, target: Path) -> Bundle:
         raise BundleError(msg)
     try:
         with atomic_folder(target) as folder:
-            _lay_out(source, folder)
-            _check(source, Bundle.open(folder))
-    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            said = _lay_out(source, folder)
+            _check(source, Bundle.open(folder), said)
+    except (tarfile.TarError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as exc:
         msg = f"{source} is no bundle's archive, or was damaged: {exc!r}"
         raise BundleError(msg) from exc
-    return Bundle.open(target)
+    return Bundle.open(target), said
 
 
-def _lay_out(source: Path, folder: Path) -> None:
+def _lay_out(source: Path, folder: Path) -> list[bytes]:
     with tarfile.open(source, "r:") as archive:
         members = {member.name: member for member in archive if member.isreg() and member.size <= LARGEST}
 
@@ -77,7 +94,7 @@ def _lay_out(source: Path, folder: Path) -> None:
             content = archive.extractfile(members[name])
             return content.read() if content else b""
 
-        (described,) = json.loads(read("index.json"))["manifests"]
+        described, *referrers = json.loads(read("index.json"))["manifests"]
         manifest = read(BLOBS + _hex(described["digest"]))
         (folder / MANIFEST).write_bytes(manifest)
         for layer in json.loads(manifest)["layers"]:
@@ -87,12 +104,14 @@ def _lay_out(source: Path, folder: Path) -> None:
                 raise BundleError(msg)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(read(BLOBS + _hex(layer["digest"])))
+        manifests = [json.loads(read(BLOBS + _hex(each["digest"]))) for each in referrers]
+        return [read(BLOBS + _hex(each["layers"][0]["digest"])) for each in manifests]
 
 
-def _check(source: Path, bundle: Bundle) -> None:
+def _check(source: Path, bundle: Bundle, said: Collection[bytes]) -> None:
     """Make the archive again: so there is nothing in it, or after it, that the bundle does not hold."""
     with TemporaryDirectory(prefix="tandem-") as folder:
-        again = export(bundle, Path(folder) / "archive.tar")
+        again = export(bundle, Path(folder) / "archive.tar", said)
         if sha256_of(again) != sha256_of(source):
             msg = f"{source} was changed: it is not the archive that bundle {bundle.digest[:12]} makes"
             raise BundleError(msg)

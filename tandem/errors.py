@@ -17,6 +17,7 @@ TandemError
 ├── AccessError          the keys of a workspace cannot be read, or do not hold what is asked for
 ├── AddressError         what should be listened on cannot be had
 ├── TrafficError         traffic.json says what cannot be served
+├── RefusedError         what the registry asks for is not served, and what was before goes on
 ├── LedgerError          a ledger is damaged, or cannot be written
 ├── QueryError           a query of the ledger cannot be answered
 ├── DivergesError        a bundle was built again, and came out another one
@@ -110,6 +111,19 @@ class AddressError(TandemError):
 
 class TrafficError(TandemError):
     """traffic.json says what cannot be served."""
+
+
+class RefusedError(TandemError):
+    """What the registry asks for is not served, and what was before goes on."""
+
+    def __init__(self, digest: str | None, reason: str) -> None:
+        """Name the bundle because of which it is not, if it is one; a file's name in the reason may be no text."""
+        super().__init__(digest, reason)
+        self.digest, self.reason = digest, reason.encode(errors="backslashreplace").decode()
+
+    def __str__(self) -> str:
+        """Say why."""
+        return self.reason
 
 
 class LedgerError(TandemError):

@@ -22,9 +22,11 @@ from filelock import FileLock
 from pydantic import Field, model_validator
 
 from tandem import ledger
-from tandem.bundle import Bundle
+from tandem.attestations import LARGEST as LARGEST_ENVELOPE
+from tandem.attestations import key_of, name_of
+from tandem.bundle import LARGEST, MOST_FILES, Bundle
 from tandem.clock import Clock, wall_now
-from tandem.errors import BundleError, ConflictError, MissingError
+from tandem.errors import BundleError, ConflictError, MissingError, RegistryError
 from tandem.params import Frozen
 from tandem.settings import Settings
 from tandem.tracking import QUIET
@@ -38,7 +40,9 @@ ROLES: tuple[Role, ...] = ("champion", "challenger", "shadow")
 DIGEST, AS_OF, COMMIT, DIRTY = "tandem.digest", "tandem.as_of", "tandem.commit", "tandem.dirty"
 FIGURES, PROPOSAL, STATE, ATTESTED = "tandem.figures", "tandem.proposal", "tandem.state", "tandem.attested"
 SHORTEST = 6
-FOLDER = "bundle"
+FOLDER, ATTESTATIONS = "bundle", "attestations"
+DEEPEST = 16
+"""Folders within folders."""
 
 
 class State(Frozen):
@@ -115,7 +119,7 @@ class Registry:
         """Open nothing yet."""
         for name, value in QUIET.items():  # before anybody imports MLflow
             os.environ.setdefault(name, value)
-        self.problem, self.accept = problem, settings.accept
+        self.problem, self.accept, self.trusted = problem, settings.accept, settings.trusted
         self._settings, self._clock = settings, clock
         self._audit = settings.var / "ledger" / "audit" / "0"
 
@@ -169,12 +173,18 @@ class Registry:
 
         Raises:
             BundleError: what the registry holds is not the bundle that it says it is.
+            RegistryError: it cannot be had.
 
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=target.parent, prefix=".") as folder:
-            self.client.download_artifacts(version.run, FOLDER, folder)
-            found = Bundle.open(Path(folder) / FOLDER)
+            self.download(version, Path(folder))
+            try:
+                found = Bundle.open(Path(folder) / FOLDER)
+            except (BundleError, MissingError) as exc:
+                told = str(exc).replace(f"{folder}/", "")  # the same at each try
+                msg = f"what the registry holds of version {version.version} is damaged: {told}"
+                raise BundleError(msg) from exc
             if found.digest != version.digest:
                 msg = f"version {version.version} should be {version.digest}, but the registry holds {found.digest}"
                 raise BundleError(msg)
@@ -182,9 +192,71 @@ class Registry:
             found.folder.rename(target)
         return Bundle.open(target)
 
+    def download(self, version: Version, target: Path) -> None:
+        """Copy what a version's run holds as its bundle, if it is not too large; it may be damaged."""
+        with self._reached():
+            self._check_sizes(version.run, FOLDER)
+            self.client.download_artifacts(version.run, FOLDER, str(target))
+
+    def _check_sizes(self, run: str, path: str) -> None:
+        waiting, total = [path], 0
+        while waiting:
+            for each in self.client.list_artifacts(run, waiting.pop()):
+                waiting += [each.path] if each.is_dir else []
+                total += each.file_size or 0
+                if total > LARGEST or len(waiting) > MOST_FILES or each.path.count("/") > DEEPEST:
+                    msg = f"{path} is larger than a bundle may be, {LARGEST >> 20} MiB, or deeper"
+                    raise BundleError(msg)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Tell what MLflow says as an error of ours."""
+        client = self.client
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - with the client
+
+        try:
+            yield
+        except MlflowException as exc:
+            msg = f"the registry at {client.tracking_uri} does not give what is asked for: {exc}"
+            raise RegistryError(msg) from exc
+
+    def attestations(self, version: Version) -> list[bytes]:
+        """Give the envelopes that stand beside a version's bundle, each by its name; none was checked."""
+        with self._reached(), TemporaryDirectory(prefix="tandem-") as folder:
+            found = self.client.list_artifacts(version.run, ATTESTATIONS)
+            paths = sorted(each.path for each in found if (each.file_size or 0) <= LARGEST_ENVELOPE)
+            return [Path(self.client.download_artifacts(version.run, path, folder)).read_bytes() for path in paths]
+
+    def attest(self, version: Version, kind: str, envelope: bytes, reason: str) -> None:
+        """Put an envelope beside a version's bundle, once; the tag says for people which kinds there are."""
+        with self.lock(), self._reached(), TemporaryDirectory(prefix="tandem-") as folder:
+            there = self.attestations(version)
+            path = Path(folder) / f"{kind}-{name_of(envelope)}.json"
+            path.write_bytes(envelope)
+            if envelope not in there:
+                self.client.log_artifact(version.run, str(path), ATTESTATIONS)
+            names = [Path(each.path).name for each in self.client.list_artifacts(version.run, ATTESTATIONS)]
+            kinds = ", ".join(sorted({name.split("-")[0] for name in names}))
+            self.client.set_model_version_tag(self.problem, str(version.version), ATTESTED, kinds)
+            said = {"digest": version.digest, "as": kind, "envelope": name_of(envelope), "key": key_of(envelope)}
+            known = [event.get("envelope") for event in self.events() if event.get("digest") == version.digest]
+            if said["envelope"] not in known:
+                self.record("attest", reason=reason, **said)
+
+    def refuse(self, digest: str | None, reason: str) -> None:
+        """Tell the audit that a bundle is not served, and why; once."""
+        with self.lock():
+            if (digest, reason) not in {(event.get("digest"), event.get("reason")) for event in self.refused()}:
+                self.record("refused", digest=digest, reason=reason)
+
+    def refused(self) -> list[dict[str, Any]]:
+        """List what was refused."""
+        return [event for event in self.events() if event["event"] == "refused"]
+
     def versions(self) -> list[Version]:
         """List all versions, oldest first."""
-        found = self.client.search_model_versions(f"name = '{self.problem}'", max_results=10_000)
+        with self._reached():
+            found = self.client.search_model_versions(f"name = '{self.problem}'", max_results=10_000)
         return sorted((Version.read(each) for each in found if DIGEST in each.tags), key=lambda v: v.version)
 
     def find(self, ref: str) -> Version:
@@ -240,8 +312,20 @@ class Registry:
             self.show(after)
         return after
 
+    def last_change(self) -> dict[str, Any]:
+        """Give the event that made the state."""
+        return next(event for event in reversed(self.events()) if "state" in event)
+
+    def mark(self) -> object:
+        """Give what changes when anything is said."""
+        try:
+            found = self._audit.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
     def _last_change(self) -> str:
-        last = next(event for event in reversed(self.events()) if "state" in event)
+        last = self.last_change()
         return f"{last['by']} made {str(last['state']['champion'])[:12]} champion or kept it, because: {last['reason']}"
 
     def show(self, state: State) -> None:

@@ -76,15 +76,15 @@ def check_lately(flows: Mapping[str, Ended | None], minutes: float) -> None:
 
 
 @contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
-    """Be the only one in this workspace that does it.
+def alone(folder: Path, name: str, wait: float = 0) -> Iterator[None]:
+    """Be the only one in this workspace that does it, after some seconds at most.
 
     Raises:
         BusyError: another one is at it.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    lock = FileLock(folder / f"{name}.lock", timeout=wait)
     try:
         lock.acquire()
     except Timeout as exc:

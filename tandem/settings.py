@@ -25,7 +25,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_publish: Literal["champion", "nothing"] = "champion"
     """What the first bundle of a workspace becomes by itself."""
     accept: Accept = "any"
-    """Which bundles may become champion."""
+    """Which bundles may answer: any, or those that a trusted key approved of."""
+    trust: Path | None = None
+    """Public keys that are trusted, `*.pub`; none given: var/trust."""
+    sticky_by: str = ""
+    """The request's fields by which it finds the same variant again, by comma; none given: its own keys."""
+    rehearsal_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    """How long a bundle may take to answer its golden requests before it is served."""
+    rehearsal_mib: Positive = 1024
+    """How much memory it may take."""
     nested: bool = True
     """Whether a stage that is run by a Prefect flow shows its own tasks there; 3 s a stage."""
     snapshots_kept: Positive = 144
@@ -95,6 +103,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def pseudonyms(self) -> Path:
         """The secret behind the names that stand in the ledger for what is personal."""
         return self.var / "pseudonyms.key"
+
+    @property
+    def sticky_fields(self) -> tuple[str, ...]:
+        """The fields of `sticky_by`."""
+        return tuple(name.strip() for name in self.sticky_by.split(",") if name.strip())
+
+    @property
+    def trusted(self) -> Path:
+        """Public keys of those whose word counts."""
+        return self.trust or self.var / "trust"
 
     @property
     def serving(self) -> Path:

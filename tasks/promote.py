@@ -4,10 +4,9 @@ from pydantic import ValidationError
 
 from tandem.errors import RegistryError
 from tandem.registry import ROLES, Role, State, Version
-from tandem.settings import Accept
 
 
-def promoted(state: State, version: Version, role: Role, share: float | None, accept: Accept = "any") -> State:
+def promoted(state: State, version: Version, role: Role, share: float | None) -> State:
     """Give a version a role; whatever it was before, it is no more.
 
     A new champion ends the share of a challenger that it was, and leaves another challenger as it is. A challenger
@@ -19,9 +18,6 @@ def promoted(state: State, version: Version, role: Role, share: float | None, ac
     """
     if role == "champion" and version.dirty:
         msg = f"version {version.version} was made of code that no commit holds: commit, `tandem run`, publish again"
-        raise RegistryError(msg)
-    if role == "champion" and accept == "attested" and not version.attested:
-        msg = f"version {version.version} is not attested, and this workspace takes no other as champion"
         raise RegistryError(msg)
     if share is not None and role != "challenger":
         msg = f"a share is a challenger's; {role} has none"

@@ -166,6 +166,7 @@ def lineage_tree(found: dict[str, Any]) -> str:
     made = [f"    {stage:<14}{len(of)} files, the first {of[0][:12]}" for stage, of in stages.items()]
     raw = [f"    {source:<14}{digest}" for source, digests in found["landing"].items() for digest in digests]
     said = [f"    {e['wall'][:19]}  {e['event']} by {e['by']}: {e.get('reason', '')}" for e in found["said"]]
+    attested = [f"    {_attested(each)}" for each in found["attested"]]
     commit = f"{found['commit']}{' and changes' if found['dirty'] else ''}"
     lines = [
         f"version {found['version']}  {', '.join(found['is']) or 'takes no traffic'}",
@@ -178,10 +179,17 @@ def lineage_tree(found: dict[str, Any]) -> str:
         *made,
         "  landing",
         *raw,
+        *(["  attested", *attested] if attested else []),
         "  said of it",
         *said,
     ]
     return "\n".join(lines)
+
+
+def _attested(said: dict[str, Any]) -> str:
+    if not said["trusted"]:
+        return f"{said['name']}  does not count: {said['reason']}"
+    return f"{said['name']}  {said['as']} by {said['by']}, signed by {said['key']}: {said['reason']}"
 
 
 def _age(age: timedelta) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.shared import BundleOption, group, read
+from flows.commands.shared import BundleOption, JsonOption, group, read, registry, say, say_json
 
 app = group()
 
@@ -27,3 +27,33 @@ def serve(
 
     params, settings = read()
     raise typer.Exit(flow(bundle, params, settings, (host, port), workers))
+
+
+@app.command()
+def sync(
+    *,
+    watching: Annotated[bool, typer.Option("--watch", help="Again and again, until SIGTERM or Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="Between two looks of a watch.")] = 1.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Let what the registry says take traffic.
+
+    Each bundle is fetched, checked, rehearsed and laid out, and traffic changes in one step. What is refused is told,
+    here and in the audit, and what was served before goes on; exits with 1 then.
+
+    Example: tandem sync
+    """
+    from tandem import log  # noqa: PLC0415
+
+    log.set_up()
+    from flows.sync import sync as flow  # noqa: PLC0415
+    from flows.sync import watch  # noqa: PLC0415
+
+    _, settings = read()
+    if watching:
+        watch(registry(), settings, every, say)
+        return
+    found = flow(registry(), settings)
+    say_json(found.facts()) if as_json else say(found.line)
+    if found.reason:
+        raise typer.Exit(1)

@@ -9,7 +9,6 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,17 +18,11 @@ from tandem.clock import floor, wall_now
 from tandem.serving.counts import METRICS, Counts, Labels, Metric
 from tandem.serving.http import Call, Reply, Route
 from tandem.serving.service import Service
+from tandem.serving.synced import SYNCED, Synced
 
 GONE = "gone"
 TRIES = 10
 PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-class Synced(msgspec.Struct):
-    """What sync says of itself."""
-
-    at: datetime
-    refused: int
 
 
 class Sheet(msgspec.Struct):
@@ -196,7 +189,7 @@ class Metrics:
     def _sync(self) -> dict[str, float]:
         """Tell what sync wrote down of itself."""
         try:
-            said = msgspec.json.decode((self._serving / "sync.json").read_bytes(), type=Synced)
+            said = msgspec.json.decode((self._serving / SYNCED).read_bytes(), type=Synced)
         except (OSError, msgspec.DecodeError):
             return {}
         return {"sync_age_seconds": (wall_now() - said.at).total_seconds(), "sync_refused_total": said.refused}

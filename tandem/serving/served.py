@@ -16,7 +16,7 @@ from tandem.errors import SnapshotError, TandemError, TrafficError
 from tandem.serving.contract import instant
 from tandem.serving.counts import Counts
 from tandem.serving.refused import RETRY, Fault, Refused
-from tandem.serving.traffic import TRAFFIC, Role, Traffic
+from tandem.serving.traffic import BUNDLES, TRAFFIC, Role, Traffic
 from tandem.serving.variant import Variant
 from tandem.snapshots import Named, Snapshot
 from tandem.vectors import Lookup
@@ -155,7 +155,7 @@ class Source:
         return Served(traffic, champion, variants.get("challenger"), variants.get("shadow"), key)
 
     def _variant(self, digest: str) -> Variant:
-        variant = Variant(Bundle.open(self.serving / "bundles" / digest), secret=self._secret)
+        variant = Variant(Bundle.open(self.serving / BUNDLES / digest), self._secret)
         if variant.digest != digest:
             msg = f"{variant.bundle.folder} holds bundle {variant.digest[:12]}"
             raise TrafficError(msg)

@@ -9,7 +9,7 @@ import msgspec
 from tandem.errors import TrafficError
 
 Role = Literal["champion", "challenger", "shadow"]
-TRAFFIC = "traffic.json"
+TRAFFIC, BUNDLES = "traffic.json", "bundles"
 WHOLE = 1 << 64
 
 

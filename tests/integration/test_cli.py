@@ -20,6 +20,7 @@ from tandem.graph import Graph
 from tandem.schedule import ended
 
 FIGURES = {"rows", "auc", "average_precision", "log_loss", "brier", "ece"}
+GROUPS = {"clock": ("show",), "signer": ("new",)}
 UNTIL = "2024-05-01"
 Tandem = Callable[..., tuple[int, str, str]]
 using_dvc = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -59,13 +60,15 @@ def subcommands(tandem: Tandem) -> list[str]:
 
 
 def test_help_lists_every_subcommand_in_a_line(tandem: Tandem) -> None:
-    assert {"doctor", "status", "backtest", "diff", "run", "serve", "land"} <= set(subcommands(tandem))
+    assert {"doctor", "status", "backtest", "diff", "run", "serve", "sync", "attest", "land"} <= set(
+        subcommands(tandem)
+    )
     assert "..." not in tandem("--help")[1].split("Commands:")[1], "no line is cut off"
 
 
 def test_every_subcommand_has_help_with_an_example(tandem: Tandem) -> None:
     for name in subcommands(tandem):
-        words = [name] if name != "clock" else [name, "show"]
+        words = [name, *GROUPS.get(name, ())]
         code, out, _ = tandem(*words, "--help")
         assert code == 0
         assert f"Example: tandem {' '.join(words)}" in out

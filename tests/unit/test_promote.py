@@ -13,7 +13,7 @@ A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 DAY = datetime(2024, 1, 1)  # noqa: DTZ001
 
 
-def version(digest: str, *, dirty: bool = False, attested: bool = False) -> Version:
+def version(digest: str, *, dirty: bool = False) -> Version:
     return Version(
         version=1,
         digest=digest,
@@ -22,7 +22,7 @@ def version(digest: str, *, dirty: bool = False, attested: bool = False) -> Vers
         run="",
         commit=None,
         dirty=dirty,
-        attested=attested,
+        attested=False,
         figures={},
         proposal=None,
     )
@@ -72,13 +72,6 @@ def test_code_that_no_commit_holds_never_becomes_champion() -> None:
     with pytest.raises(RegistryError, match="no commit holds"):
         promoted(State(), version(A, dirty=True), "champion", None)
     assert promoted(State(champion=A), version(B, dirty=True), "shadow", None).shadow == B
-
-
-def test_where_only_attested_bundles_are_accepted_no_other_becomes_champion() -> None:
-    with pytest.raises(RegistryError, match="is not attested"):
-        promoted(State(), version(A), "champion", None, "attested")
-    assert promoted(State(), version(A, attested=True), "champion", None, "attested").champion == A
-    assert promoted(State(champion=A), version(B), "shadow", None, "attested").shadow == B
 
 
 def test_a_role_can_be_taken_away() -> None:

@@ -50,11 +50,17 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
         "lock": "l0ck",
         "stages": {"facts/a.parquet": "f1", "facts/b.parquet": "f2", "tune/trials.json": "t1"},
         "landing": {"orders": ["0123", "4567"]},
+        "attested": [
+            {"name": "e1", "as": "approval", "trusted": True, "key": "k1", "by": "ada", "at": "", "reason": "fair"},
+            {"name": "e2", "as": None, "trusted": False, "reason": "it is not signed"},
+        ],
         "said": [{"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "ada", "reason": "better"}],
     }
     lines = lineage_tree(found).splitlines()
     assert lines[0] == "version 3  champion"
     assert f"  source          {B}" in lines
+    assert "    e1  approval by ada, signed by k1: fair" in lines
+    assert "    e2  does not count: it is not signed" in lines
     assert ("and changes" in next(line for line in lines if "commit" in line)) == dirty
     assert [line.split() for line in lines if line.startswith("    facts")] == [
         ["facts", "2", "files,", "the", "first", "f1"]
