@@ -23,7 +23,8 @@ from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
 from tandem.serving.native import Native
 from tandem.serving.probes import Probes
-from tandem.serving.records import Records
+from tandem.serving.records import Records, recover
+from tandem.serving.remembered import Remembered
 from tandem.serving.served import Source, Watched
 from tandem.serving.service import Service
 from tandem.settings import Settings
@@ -61,11 +62,13 @@ class Worker:
         self._clock_of, self._clock = clock, clock()
         self._watched = Watched(source, settings.snapshots)
         self._watched.look(self.now())
-        self._records = Records(settings.ledger)
-        core = Core(self._watched, self.now, Memory(self._records, settings.durability), counts)
+        recover(settings.ledger)
+        self._records = Records(settings.ledger, synced=settings.durability == "power")
+        memory = Memory(self._records, settings.durability)
+        core = Core(self._watched, self.now, memory, counts)
         self.service = Service(self._watched, core, counts, limits, any_moment=settings.any_moment)
         self._access = Access(settings.keys, counts, required=keys_required)
-        faces = (Probes(self.service), Native(self.service))
+        faces = (Probes(self.service), Native(self.service), Remembered(self.service, memory))
         admission = Admission(settings.in_flight, settings.bytes_in_flight, counts)
         self.app = App([route for face in faces for route in face.routes()], self.service, admission, self._access)
 
