@@ -4,6 +4,7 @@ A receipt is written last. Until it is there the segment counts; from then on th
 reads finds each row once, whenever a compaction was killed.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,10 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(cls.path_of(ledger, segment).read_bytes(), type=cls)
         except FileNotFoundError:
             return None
+
+    def since(self, ledger: Path) -> datetime:
+        """Tell the wall's time at which it was written."""
+        return datetime.fromtimestamp(self.path_of(ledger, self.segment).stat().st_mtime, UTC).replace(tzinfo=None)
 
     @classmethod
     def all(cls, ledger: Path) -> "list[Receipt]":

@@ -87,15 +87,15 @@ def _plain(value: object) -> object:
     return msgspec.json.encode(value).decode() if isinstance(value, dict) else value
 
 
-def frames_of(path: Path) -> Frames:
-    """Read a segment: the rows of each kind that it holds.
+def frames_of(path: Path, lines: Sequence[tuple[int, ledger.Line]]) -> Frames:
+    """Make tables of a segment's lines: the rows of each kind that it holds.
 
     Raises:
-        LedgerError: a line is not what was written.
+        LedgerError: a row is none that is known.
 
     """
     found: dict[Kind, list[tuple[str, msgspec.Struct]]] = {kind: [] for kind in KINDS.values()}
-    for place, line in ledger.lines(path):
+    for place, line in lines:
         if not line.erased:
             try:
                 row = DECODER.decode(line.row)
@@ -160,7 +160,7 @@ class History:
 
     def _frames(self, path: Path) -> Frames:
         try:
-            return frames_of(path)
+            return frames_of(path, ledger.lines(path))
         except LedgerError as exc:
             self.damaged.append(str(exc))
             return {}

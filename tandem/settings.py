@@ -31,6 +31,8 @@ class Settings(Frozen):
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
     durability: Literal["process", "power", "off"] = "process"
     """What an answered prediction survives: the process's end, the machine's too, or nothing."""
+    ledger_kept: float = Field(default=7.0, ge=1)
+    """Days for which a segment of the ledger stays once it is Parquet."""
     any_moment: bool = False
     """Whether a request may name the moment it is asked at, as replays do."""
     access: Literal["auto", "keys"] = "auto"

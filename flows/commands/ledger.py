@@ -1,0 +1,62 @@
+"""The ledger: what was answered, what came true, and why."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from flows.commands.shared import JsonOption, group, read, say, say_json
+
+app = group()
+
+
+class Form(StrEnum):
+    """How rows are written."""
+
+    json = "json"
+    table = "table"
+    csv = "csv"
+
+
+@app.command()
+def log(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT, as DuckDB speaks it.")],
+    form: Annotated[Form, typer.Option("--format", help="How rows are written.")] = Form.table,
+) -> None:
+    """Ask the ledger.
+
+    Tables: predictions, labels (the latest of each prediction), labels_all, shadows, audit; `DESCRIBE predictions`
+    lists columns. Nothing can be changed, and no file read. It is answered while servers run, and after they were
+    killed.
+
+    Example: tandem log --format json "SELECT id, score FROM predictions WHERE action <> 'none' ORDER BY world"
+    """
+    from tandem.errors import LedgerError  # noqa: PLC0415
+    from tandem.history import History  # noqa: PLC0415
+    from tasks.answers import FORMS  # noqa: PLC0415
+
+    _, settings = read()
+    with History.open(settings.ledger) as history:
+        for text in FORMS[form.value](history.ask(sql)):
+            sys.stdout.write(text)
+        sys.stdout.flush()
+        if history.damaged:
+            raise LedgerError("\n".join(["what is damaged was left out:", *history.damaged]))
+
+
+@app.command()
+def compact(*, as_json: JsonOption = False) -> None:
+    """Make Parquet of the ledger's closed segments.
+
+    By day, each once. One that is damaged is named and left as it is. Segments stay for TANDEM_LEDGER_KEPT days.
+
+    Example: tandem compact
+    """
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from flows.compact import compact as flow  # noqa: PLC0415
+
+    _, settings = read()
+    done = flow(settings)
+    say_json(asdict(done)) if as_json else say(f"compacted {len(done.made)} segments, deleted {len(done.dropped)}")
