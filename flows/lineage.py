@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tandem.registry import Registry
+from tandem.registry import Registry, events_about
 from tandem.run import operation
 
 
@@ -29,10 +29,5 @@ def lineage(registry: Registry, ref: str) -> dict[str, Any]:
             "figures": version.figures,
             "stages": inputs["stages"],
             "landing": inputs["landing"],
-            "said": [event for event in registry.events() if bundle.digest in _named(event)],
+            "said": events_about(registry, bundle.digest),
         }
-
-
-def _named(event: dict[str, Any]) -> set[Any]:
-    """Name the bundles that an event is about."""
-    return {event.get("digest"), *event.get("before", {}).values(), *event.get("state", {}).values()}

@@ -14,7 +14,6 @@ from tandem.history import Answer
 SHOWN = 1000
 """Rows that a table shows; JSON and CSV have them all."""
 WIDEST = 60
-LARGEST = 2**63
 
 
 def as_json(answer: Answer) -> Iterator[str]:
@@ -24,27 +23,13 @@ def as_json(answer: Answer) -> Iterator[str]:
     before = "["
     for row in answer.rows:
         values = [_nested(value) if inner else value for value, inner in zip(row, nested, strict=True)]
-        said = dict(zip(answer.names, values, strict=True))
-        try:
-            text = encode(said)
-        except OverflowError:
-            text = encode({name: _exact(value) for name, value in said.items()})
-        yield f"{before}{text.decode()}"
+        yield before + encode(dict(zip(answer.names, values, strict=True))).decode()
         before = ",\n"
     yield "]\n" if before != "[" else "[]\n"
 
 
 def _nested(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     return None if value is None else msgspec.Raw(value.encode())
-
-
-def _exact(value: Any) -> Any:  # noqa: ANN401
-    """Give an integer that JSON's readers cannot hold as text."""
-    if isinstance(value, int) and abs(value) >= LARGEST:
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _exact(each) for key, each in value.items()}
-    return [_exact(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def as_csv(answer: Answer) -> Iterator[str]:
@@ -58,7 +43,7 @@ def as_csv(answer: Answer) -> Iterator[str]:
 def _flat(value: Any) -> Any:  # noqa: ANN401
     """Give a value that is several as JSON."""
     if isinstance(value, list | dict | tuple):
-        return msgspec.json.encode(_exact(value), enc_hook=str).decode()
+        return msgspec.json.encode(value, enc_hook=str).decode()
     return "" if value is None else value
 
 
