@@ -16,6 +16,10 @@ from time import sleep
 import httpx
 from commands import NOTHING, environment
 
+from tandem.history import History
+from tandem.ledger import is_living
+from tandem.serving.records import find, recover, segments
+
 CODE = """
 import os, resource, socket, sys
 from functools import partial
@@ -75,15 +79,31 @@ def ask(address: str, instance: dict[str, object], told: Acknowledged) -> None:
 def kill_under_load(
     root: Path, instance: dict[str, object], times: int, beside: Mapping[str, str] = NOTHING
 ) -> Acknowledged:
-    """Serve, ask by four clients, and kill with SIGKILL in the middle, again and again."""
+    """Serve, ask by four clients, and kill with SIGKILL while they are answered, again and again."""
     told, chance = Acknowledged(), Random(times)  # noqa: S311 - no secret
     for _ in range(times):
+        enough = len(told.ids) + chance.randint(1, 200)
         with worker(root, beside) as (address, process):
             clients = [threading.Thread(target=ask, args=(address, instance, told)) for _ in range(4)]
             for client in clients:
                 client.start()
-            sleep(chance.uniform(0.05, 0.4))
+            while len(told.ids) < enough and process.poll() is None:
+                sleep(0.001)
             os.kill(process.pid, signal.SIGKILL)
             for client in clients:
                 client.join()
     return told
+
+
+def check_remembered(folder: Path, told: Acknowledged) -> None:
+    """Check that all that was acknowledged is there, once, and that nothing is torn or damaged."""
+    assert told.others == []
+    assert not recover(folder), "whoever begins next has cut off what was torn"
+    assert not any(map(is_living, segments(folder)))
+    with History.open(folder) as history:
+        there = [name for (name,) in history.ask("select id from predictions").rows]
+        assert history.damaged == []
+    assert len(there) == len(set(there))
+    assert len(told.ids) == len(set(told.ids))
+    assert set(told.ids) <= set(there)
+    assert all(find(folder, name) for name in told.ids[::50])

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from commands import tandem
 from conftest import Workspace, workspace_at
-from workers import kill_under_load, worker
+from workers import check_remembered, kill_under_load, worker
 
 from flows.refresh import refresh
 from tandem.bundle import Bundle
 from tandem.history import History
-from tandem.ledger import is_living, rows
+from tandem.ledger import rows
 from tandem.problem import load_problem
-from tandem.serving.records import Prediction, Records, find, recover, segments
+from tandem.serving.records import Prediction, Records, find, segments
 from tandem.snapshots import Named
 
 EXAMPLE = load_problem("parcels").example()
@@ -52,14 +52,24 @@ def served(shared: Workspace) -> Iterator[httpx.Client]:
         yield client
 
 
-def predicted(client: httpx.Client, *instances: dict[str, Any]) -> list[str]:
-    got = client.post("/v1/predict", json={"instances": [EXAMPLE | each for each in instances or ({},)]})
+def predicted(client: httpx.Client | str, *instances: dict[str, Any]) -> list[str]:
+    body = {"instances": [EXAMPLE | each for each in instances or ({},)]}
+    got = (
+        httpx.post(f"{client}/v1/predict", json=body)
+        if isinstance(client, str)
+        else client.post("/v1/predict", json=body)
+    )
     assert got.status_code == 200, got.text
     return [each["id"] for each in got.json()["predictions"]]
 
 
 def told(client: httpx.Client, *labels: object) -> httpx.Response:
     return client.post("/v1/feedback", json={"labels": labels})
+
+
+def asked(workspace: Workspace, sql: str) -> Any:  # noqa: ANN401
+    with History.open(workspace.settings.ledger) as history:
+        return next(history.ask(sql).rows)[0]
 
 
 def log(root: Path, sql: str, *words: str) -> Any:  # noqa: ANN401
@@ -132,24 +142,24 @@ def test_labels_are_taken_by_id_and_by_keys_and_the_latest_known_holds(served: h
 def test_each_fault_of_a_label_is_told_by_its_path_and_none_of_the_body_is_taken(
     served: httpx.Client,
     shared: Workspace,
-    label: Any,
-    paths: list[str],  # noqa: ANN401
+    label: object,
+    paths: list[str],
 ) -> None:
     (name,) = predicted(served)
     assert told(served, {"id": name, "label": True}).status_code == 200
-    newest = sorted(log(shared.root, "select id from labels_all"), key=lambda row: str(row["id"]))[-1]["id"]
+    newest = asked(shared, "select max(id) from labels_all")
     text = json.dumps(label).replace('"ID"', f'"{name}"').replace('"LABEL"', f'"{newest}"')
     got = told(served, {"id": name, "label": True}, json.loads(text))
     assert (got.status_code, got.headers["content-type"]) == (422, "application/problem+json")
     assert [fault["path"] for fault in got.json()["errors"]] == [f"$.labels[1]{path}" for path in paths]
-    assert log(shared.root, f"select count(*) n from labels_all where prediction = '{name}'") == [{"n": 1}]
+    assert asked(shared, f"select count(*) from labels_all where prediction = '{name}'") == 1
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 400),
-        (b"[" * 100_000, 400),
+        (b"[" * 100_000, 422),
         (b'{"labels": [' + b"[" * 100_000, 400),
         (b'{"labels": []}', 422),
         (b'{"labels": {}}', 422),
@@ -179,19 +189,9 @@ def test_every_acknowledged_id_is_there_once_though_workers_are_killed_under_loa
     ready: Workspace, durability: str
 ) -> None:
     acknowledged = kill_under_load(ready.root, EXAMPLE, 10, {"TANDEM_DURABILITY": durability})
-    assert len(acknowledged.ids) > 200
-    assert acknowledged.others == []
-    folder = ready.settings.ledger
-    with worker(ready.root):  # what was torn is cut off by whoever begins next
-        assert not recover(folder)
-    assert not any(map(is_living, segments(folder)))
-    with History.open(folder) as history:
-        there = [name for (name,) in history.ask("select id from predictions").rows]
-        assert history.damaged == []
-    assert len(there) == len(set(there))
-    assert set(acknowledged.ids) <= set(there)
-    assert len(acknowledged.ids) == len(set(acknowledged.ids))
-    assert all(find(folder, name) for name in acknowledged.ids[::50])
+    with worker(ready.root):
+        pass
+    check_remembered(ready.settings.ledger, acknowledged)
 
 
 def test_when_off_nothing_is_remembered_and_that_is_told(ready: Workspace) -> None:
@@ -228,13 +228,13 @@ def test_on_a_full_disk_it_says_so_and_is_well_again_with_space(ready: Workspace
 def test_the_log_is_asked_while_workers_run_and_after_they_were_killed(ready: Workspace) -> None:
     assert log(ready.root, "from predictions") == []
     with worker(ready.root) as (one, first), worker(ready.root) as (two, _):
-        names = [name for address in (one, two) for name in predicted(httpx.Client(base_url=address), {}, {})]
+        names = [name for address in (one, two) for name in predicted(address, {}, {})]
         count = "select count(*) n, count(distinct id) ids from predictions"
         assert log(ready.root, count) == [{"n": 4, "ids": 4}]
         first.kill()
         first.wait()
         assert tandem(ready.root, "compact", "--json").returncode == 0
-        predicted(httpx.Client(base_url=two))
+        predicted(two)
         assert log(ready.root, count) == [{"n": 5, "ids": 5}]
     assert {row["id"] for row in log(ready.root, "from predictions")} > set(names)
 
