@@ -3,7 +3,7 @@
 import os
 import sys
 
-from flows.commands import attest, bundles, clock, keys, models, pipeline, serving
+from flows.commands import attest, bundles, clock, keys, ledger, models, pipeline, serving
 from flows.commands.shared import group
 from tandem.errors import TandemError
 
@@ -11,7 +11,7 @@ app = group(
     pretty_exceptions_enable=False,
     help="MLOps on one box: tabular events to a served, watched and retrained model.",
 )
-for subject in (pipeline, models, attest, serving, bundles):
+for subject in (pipeline, models, attest, serving, ledger, bundles):
     app.add_typer(subject.app)
 app.add_typer(clock.app, name="clock")
 app.add_typer(keys.app, name="keys")

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tandem.attestations import Trust
-from tandem.registry import Registry
+from tandem.registry import Registry, events_about
 from tandem.run import operation
 
 
@@ -31,10 +31,5 @@ def lineage(registry: Registry, ref: str) -> dict[str, Any]:
             "stages": inputs["stages"],
             "landing": inputs["landing"],
             "attested": [trust.told(each, bundle.digest) for each in registry.attestations(version)],
-            "said": [event for event in registry.events() if bundle.digest in _named(event)],
+            "said": events_about(registry, bundle.digest),
         }
-
-
-def _named(event: dict[str, Any]) -> set[Any]:
-    """Name the bundles that an event is about."""
-    return {event.get("digest"), *event.get("before", {}).values(), *event.get("state", {}).values()}

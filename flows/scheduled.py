@@ -7,6 +7,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Completed
 
+from flows.compact import compact as closed_segments
 from flows.due import due as due_days
 from flows.refresh import refresh as due_ticks
 from tandem import log
@@ -37,3 +38,9 @@ def train() -> State[Any]:
 def refresh() -> State[Any]:
     """Write the snapshot of each tick that has come since the last."""
     return _shown(lambda: unwrap(due_ticks)(Params.load(), Settings.load()), "snapshots")
+
+
+@flow(name="compact", persist_result=False)
+def compact() -> State[Any]:
+    """Make Parquet of the ledger's segments that were closed since the last time."""
+    return _shown(lambda: unwrap(closed_segments)(Settings.load()).made, "segments")

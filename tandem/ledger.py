@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,23 +65,23 @@ class Segment:
             LedgerError: another one writes it, or it is damaged.
 
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab", buffering=0)
+        self._file = _locked(path)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it, however we end
             lines, whole = _read(path)
-        except BlockingIOError as exc:
+            if whole < path.stat().st_size:
+                self._file.truncate(whole)
+        except OSError as exc:
             self._file.close()
-            msg = f"{path}: another process writes it"
+            msg = f"{path}: {exc}"
             raise LedgerError(msg) from exc
         except LedgerError:
             self._file.close()
             raise
-        if whole < path.stat().st_size:
-            self._file.truncate(whole)
         self.path, self.rows, self.end = path, len(lines), whole
-        self._durable = durable
-        self._chain = lines[-1].chain if lines else START
+        self.torn = False
+        """Whether half a line is left at its end, which could not be cut off: nothing more may follow."""
+        self._durable, self._named = durable, False
+        self._chain = lines[-1][1].chain if lines else START
         self._encode = msgspec.json.Encoder().encode
 
     def append(self, row: Any) -> int:  # noqa: ANN401 - whatever JSON holds
@@ -102,22 +103,32 @@ class Segment:
         return places
 
     def sync(self) -> None:
-        """Let what was written survive a loss of power."""
+        """Let what was written survive a loss of power, and its name too."""
         os.fdatasync(self._file.fileno())
+        if not self._named:
+            sync_folder(self.path.parent)
+            sync_folder(self.path.parent.parent)
+            self._named = True
 
     def _write(self, data: bytes) -> None:
         try:
             whole = self._file.write(data) == len(data)
             if whole and self._durable:
-                os.fsync(self._file.fileno())
+                self.sync()
         except OSError as exc:
             whole, reason = False, str(exc)
         else:
             reason = "the disk is full"
         if not whole:
-            self._file.truncate(self.end)
+            self._cut()
             msg = f"{self._file.name}: {reason}"
             raise LedgerError(msg)
+
+    def _cut(self) -> None:
+        try:
+            self._file.truncate(self.end)
+        except OSError:
+            self.torn = True
 
     def close(self) -> None:
         """Let go of the file."""
@@ -132,8 +143,39 @@ class Segment:
         self.close()
 
 
-def _read(path: Path) -> tuple[list[Line], int]:
-    """Read the whole lines of a segment, and say where they end.
+def _locked(path: Path) -> FileIO:
+    """Open a file to be appended to, as the only one who does.
+
+    Raises:
+        LedgerError: another one does, or it cannot be opened.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab", buffering=0)
+    except OSError as exc:
+        msg = f"{path}: {exc}"
+        raise LedgerError(msg) from exc
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it, however we end
+    except OSError as exc:
+        file.close()
+        msg = f"{path}: another process writes it"
+        raise LedgerError(msg) from exc
+    return file
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _read(path: Path) -> tuple[list[tuple[int, Line]], int]:
+    """Read the whole lines of a segment, each with the place where it begins, and say where they end.
 
     Raises:
         LedgerError: a line is not what was written.
@@ -141,12 +183,12 @@ def _read(path: Path) -> tuple[list[Line], int]:
     """
     if not path.is_file():
         return [], 0
-    data = path.read_bytes()
+    data, decode = path.read_bytes(), msgspec.json.Decoder(Line).decode
     whole = data.rfind(b"\n") + 1
-    lines, chain = [], START
-    for number, text in enumerate(data[:whole].splitlines(), 1):
+    lines, chain, place = list[tuple[int, Line]](), START, 0
+    for number, text in enumerate(data[:whole].splitlines(keepends=True), 1):
         try:
-            line = msgspec.json.decode(text, type=Line)
+            line = decode(text)
         except msgspec.DecodeError as exc:
             msg = f"{path}: line {number} is damaged: {exc}"
             raise LedgerError(msg) from exc
@@ -154,8 +196,19 @@ def _read(path: Path) -> tuple[list[Line], int]:
         if chain != line.chain:
             msg = f"{path}: line {number} is not what was written, or a line before it is missing"
             raise LedgerError(msg)
-        lines.append(line)
+        lines.append((place, line))
+        place += len(text)
     return lines, whole
+
+
+def lines(path: Path) -> list[tuple[int, Line]]:
+    """Read the lines of a segment that are whole, each with its place, once its chain was checked.
+
+    Raises:
+        LedgerError: a line is not what was written.
+
+    """
+    return _read(path)[0]
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -165,7 +218,30 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
         LedgerError: a line is not what was written.
 
     """
-    return (msgspec.json.decode(line.row) for line in _read(path)[0] if not line.erased)
+    return (msgspec.json.decode(line.row) for _, line in lines(path) if not line.erased)
+
+
+def recover(path: Path) -> bool:
+    """Cut off what a writer that was killed left half-written, and say whether there was any; a living one is let be.
+
+    Raises:
+        LedgerError: it cannot be cut off.
+
+    """
+    if not _is_torn(path) or is_living(path):
+        return False
+    with _locked(path) as file:
+        file.truncate(path.read_bytes().rfind(b"\n") + 1)
+    return True
+
+
+def _is_torn(path: Path) -> bool:
+    """Say whether a segment ends in the middle of a line, as it also does while one is written."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def is_living(path: Path) -> bool:
@@ -179,7 +255,12 @@ def is_living(path: Path) -> bool:
 
 
 def row_at(path: Path, place: int) -> dict[str, Any] | None:
-    """Read the row that begins at a place; None where none does, or where it was erased."""
+    """Read the row that begins at a place; None where none does, or where it was erased.
+
+    Raises:
+        LedgerError: what is there is no row.
+
+    """
     try:
         with path.open("rb") as file:
             file.seek(max(place - 1, 0))
@@ -190,5 +271,9 @@ def row_at(path: Path, place: int) -> dict[str, Any] | None:
         return None
     if not text.endswith(b"\n"):
         return None
-    line = msgspec.json.decode(text, type=Line)
-    return None if line.erased else msgspec.json.decode(line.row)
+    try:
+        line = msgspec.json.decode(text, type=Line)
+        return None if line.erased else msgspec.json.decode(line.row)
+    except msgspec.DecodeError as exc:
+        msg = f"{path}: the line at {place} is damaged: {exc}"
+        raise LedgerError(msg) from exc

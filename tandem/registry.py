@@ -355,6 +355,16 @@ class Registry:
         return state if aliases == {role: getattr(state, role) for role in ROLES} else None
 
 
+def events_about(registry: Registry, digest: str) -> list[dict[str, Any]]:
+    """List what was said about a bundle, oldest first."""
+    return [event for event in registry.events() if digest in _named(event)]
+
+
+def _named(event: dict[str, Any]) -> set[Any]:
+    """Name the bundles that an event is about."""
+    return {event.get("digest"), *event.get("before", {}).values(), *event.get("state", {}).values()}
+
+
 def _means(version: Version, ref: str) -> bool:
     return ref == str(version.version) or (len(ref) >= SHORTEST and version.digest.startswith(ref))
 

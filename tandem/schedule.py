@@ -20,7 +20,7 @@ from tandem.files import write_text
 from tandem.params import Frozen, Instant
 
 DAY = timedelta(days=1)
-PIPELINE, REFRESH = "pipeline", "refresh"
+PIPELINE, REFRESH, COMPACT = "pipeline", "refresh", "compact"
 EVERY = re.compile(r"\A([1-9]\d{0,3})d?\Z")
 FLOWS = (PIPELINE, REFRESH)
 """What prefect.yaml has done again and again."""

@@ -192,6 +192,45 @@ def _attested(said: dict[str, Any]) -> str:
     return f"{said['name']}  {said['as']} by {said['by']}, signed by {said['key']}: {said['reason']}"
 
 
+def why_tree(found: dict[str, Any]) -> str:
+    """Return the walk from an answer to the raw lines, each link below the one that follows from it."""
+    bundle, event, snapshot = found["bundle"], found["traffic"]["event"], found["snapshot"]
+    made = f", since {event['by']} said: {event.get('reason', event['event'])}" if event else ""
+    said = [f"      {e['wall'][:19]}  {e['event']} by {e['by']}: {e.get('reason', '')}" for e in bundle["said"]]
+    raw = [f"      {source:<14}{digest}" for source, digests in bundle["landing"].items() for digest in digests]
+    lines = [
+        f"prediction {found['id']} of {found['problem']}",
+        f"  at              {found['world']} in the world, {found['wall'][:19]} by the wall",
+        f"  request         {json.dumps(found['request'], ensure_ascii=False)}",
+        f"  score           {found['score']!r}, threshold {found['threshold']}: {found['action']}",
+        *[f"  came true       {each['label']}, known {each['known_at']}" for each in found["labels"]],
+        f"  traffic         {found['variant']} of generation {found['traffic']['generation']}{made}",
+        f"  snapshot        {snapshot['tick']} {snapshot['digest']}{'' if snapshot['kept'] else ', no longer kept'}",
+        *[line for view in found["views"] for line in _view_lines(view)],
+        f"  bundle          {bundle['digest']}, as of {bundle['as_of']}",
+        f"    version       {bundle['version'] or 'was never published'}",
+        f"    source        {bundle['source']}",
+        f"    figures       {', '.join(f'{name} {value}' for name, value in bundle['figures'].items())}",
+        f"    attested      {len(bundle['attested']) or 'nothing'}",
+        "    landing",
+        *raw,
+        "    said of it",
+        *said,
+    ]
+    return "\n".join(lines)
+
+
+def _view_lines(view: dict[str, Any]) -> list[str]:
+    key = ", ".join(f"{name} {value}" for name, value in view["key"].items())
+    row = view["row"] and ", ".join(f"{name} {tables.cell(value)}" for name, value in view["row"].items())
+    lines = [f"    {view['view']}: {key}", f"      {row or 'nothing is told of this key'}"]
+    for facts in view["facts"]:
+        counted = f"{facts['facts']} by {' and '.join(facts['by'])}" if facts["by"] else "tells nothing of this key"
+        lines.append(f"      {facts['kind']:<14}{counted}")
+        lines += [f"        {each['landing']} row {each['row']}, known {each['known_at']}" for each in facts["newest"]]
+    return lines
+
+
 def _age(age: timedelta) -> str:
     hours = age.total_seconds() / 3600
     if hours < 1:

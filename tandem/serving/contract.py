@@ -112,6 +112,11 @@ class Contract:
         hidden = {name: self._pseudonym(getattr(instance, name)) for name in self.personal}
         return msgspec.Raw(self._encode(msgspec.structs.replace(instance, **hidden)))
 
+    def told(self, name: str, value: object) -> object:
+        """Give the value of a field that was told alone, as the ledger holds it."""
+        read = msgspec.convert(value, self.types[name])
+        return self._pseudonym(read) if name in self.personal else read
+
     def _pseudonym(self, value: object) -> str | None:
         if value is None:
             return None
@@ -141,18 +146,19 @@ class Contract:
         for number, row in enumerate(rows):
             where = f"{path}[{number}]"
             if not isinstance(row, dict):
-                yield Fault(where, "an object of the contract's fields", _shown(row))
+                yield Fault(where, "an object of the contract's fields", shown(row))
                 continue
             for name in sorted(self._required - row.keys()):
                 yield Fault(f"{where}.{name}", "a value: the field is required", "nothing")
             for name, value in row.items():
                 if name not in self.types:
                     yield Fault(f"{where}.{str(name)[:SHOWN]}", f"one of {', '.join(self.names)}", "an unknown field")
-                elif fault := _fault_of(value, self.types[name], strict=strict):
-                    yield Fault(f"{where}.{name}", fault, _shown(value))
+                elif fault := fault_of(value, self.types[name], strict=strict):
+                    yield Fault(f"{where}.{name}", fault, shown(value))
 
 
-def _fault_of(value: object, kind: Any, *, strict: bool) -> str:  # noqa: ANN401
+def fault_of(value: object, kind: Any, *, strict: bool) -> str:  # noqa: ANN401
+    """Say what a value should have been; nothing if it is that."""
     try:
         msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as exc:
@@ -160,7 +166,8 @@ def _fault_of(value: object, kind: Any, *, strict: bool) -> str:  # noqa: ANN401
     return ""
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Show a value, however long it is."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 

@@ -22,7 +22,7 @@ from tandem.serving.memory import Memory
 from tandem.serving.records import Prediction
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.served import Ground, Served, Watched
-from tandem.serving.shadow import Shadow, Waiting
+from tandem.serving.shadow import Shadowing, Waiting
 from tandem.serving.traffic import Role
 from tandem.serving.variant import Floats, Variant
 from tandem.vectors import Values
@@ -98,7 +98,7 @@ class Core:
         self.watched, self.now, self._memory, self._counts = watched, now, memory, counts
         self._asked: list[Asked] = []
         self._loop = asyncio.get_running_loop()
-        self._shadow = Shadow(memory, counts, lambda: bool(self._asked))
+        self._shadow = Shadowing(memory, counts, lambda: bool(self._asked))
 
     @property
     def waiting(self) -> int:

@@ -58,6 +58,8 @@ class Memory:
     def _synced(self, covered: list[Deliver], failed: BaseException | None) -> None:
         self._syncing = False
         error = LedgerError(f"the disk did not take it: {failed}") if failed else None
+        if error:
+            self.records.abandon()  # what the kernel had is gone, and the next sync would not say so again
         for deliver in covered:
             deliver(error)
         if self._waiting:

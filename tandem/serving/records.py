@@ -4,19 +4,28 @@ A prediction's id is the place of its record, so any replica finds it without an
 the first byte of the line.
 """
 
+import logging
 import re
 import secrets
-from collections.abc import Sequence
-from datetime import datetime
+from array import array
+from collections import deque
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tandem.ledger import Segment, row_at
+from tandem import ledger
+from tandem.compacted import PARQUET, Receipt
+from tandem.errors import LedgerError
+from tandem.ledger import Segment
+
+log = logging.getLogger(__name__)
 
 SEGMENT = 64 * 1024 * 1024
 """Bytes after which a segment is closed; one group more may stand in it."""
+WRITER, NUMBER = re.compile(r"\A[0-9a-f]{8}\Z"), re.compile(r"\A[0-9a-f]{4}\Z")
 ID = re.compile(r"\A([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{8})\Z")
 
 
@@ -61,14 +70,35 @@ class Label(msgspec.Struct, tag_field="kind", tag="label"):
     request_id: str | None = None
 
 
+class Shadow(msgspec.Struct, tag_field="kind", tag="shadow"):
+    """What a bundle would have answered, had it been asked."""
+
+    world: datetime
+    wall: datetime
+    problem: str
+    prediction: str
+    """The answer that was given in its place."""
+    bundle: str
+    features: bytes | None = None
+    score: float | None = None
+    """None: it failed."""
+    error: str | None = None
+    microseconds: float = 0.0
+
+
+KINDS: Mapping[str, type[msgspec.Struct]] = {"predictions": Prediction, "labels": Label, "shadows": Shadow}
+"""What a segment holds, by the name that its rows have as a table."""
+
+
 class Records:
     """One writer's segments."""
 
-    def __init__(self, folder: Path, largest: int = SEGMENT) -> None:
-        """Write nothing yet: a server that answers nobody leaves no segment."""
+    def __init__(self, folder: Path, largest: int = SEGMENT, *, synced: bool = False) -> None:
+        """Write nothing yet: a server that answers nobody leaves no segment; where it is synced a full one is too."""
         self.folder, self.writer = folder, secrets.token_hex(4)
-        self._largest, self._number = largest, -1
+        self._largest, self._number, self._synced = largest, -1, synced
         self._segment: Segment | None = None
+        self._full = deque[Segment]()
 
     def append(self, rows: Sequence[Any]) -> list[str]:
         """Write rows, and give their ids.
@@ -78,31 +108,99 @@ class Records:
 
         """
         segment = self._segment
-        if segment is None or segment.end >= self._largest:
+        if segment is None or segment.end >= self._largest or segment.torn:
             segment = self._next()
         prefix = f"{self.writer}-{self._number:04x}-"
         return [f"{prefix}{place:08x}" for place in segment.extend(rows)]
 
     def _next(self) -> Segment:
         opened = Segment(self.folder / self.writer / f"{self._number + 1:04x}", durable=False)
-        self.close()
+        if self._segment:
+            self._full.append(self._segment)
+        if not self._synced:
+            self._close_full()
         self._segment, self._number = opened, self._number + 1
         return opened
 
     def sync(self) -> None:
-        """Let what was written survive a loss of power."""
+        """Let what was written survive a loss of power; in a thread of its own, and one at a time."""
+        current = self._segment  # first of all: what is full by the time it was looked at is in the queue
+        for segment in tuple(self._full):
+            segment.sync()
+        if current:
+            current.sync()
+        while self._full and self._full[0] is not current:
+            self._full.popleft().close()
+
+    def abandon(self) -> None:
+        """Write nothing after what may have been lost: what comes next begins a segment."""
         if self._segment:
-            self._segment.sync()
+            self._segment.torn = True
+
+    def _close_full(self) -> None:
+        while self._full:
+            self._full.popleft().close()
 
     def close(self) -> None:
-        """Let go of the segment; it is closed for good."""
+        """Let go of the segments; they are closed for good."""
+        self._close_full()
         if self._segment:
             self._segment.close()
             self._segment = None
 
 
+def segments(folder: Path) -> list[Path]:
+    """List the segments of all writers; a writer's last one is its newest."""
+    writers = sorted(each for each in folder.iterdir() if WRITER.match(each.name)) if folder.is_dir() else []
+    return [path for writer in writers for path in sorted(writer.iterdir()) if NUMBER.match(path.name)]
+
+
+def recover(folder: Path) -> list[Path]:
+    """Cut off what killed writers left half-written, which was never acknowledged; name the segments."""
+    found = []
+    for path in segments(folder):
+        try:
+            if ledger.recover(path):
+                found.append(path)
+        except (LedgerError, OSError) as exc:  # another worker is at it, or it is gone by now
+            log.warning("not recovered: %s", exc)
+    return found
+
+
 def find(folder: Path, name: str) -> dict[str, Any] | None:
-    """Find a record by its id, whoever wrote it."""
+    """Find a record by its id, whoever wrote it, and though it was compacted since.
+
+    Raises:
+        LedgerError: it is damaged.
+
+    """
     named = ID.match(name)
-    row = row_at(folder / named[1] / named[2], int(named[3], 16)) if named else None
+    if not named:
+        return None
+    row = ledger.row_at(folder / named[1] / named[2], int(named[3], 16))
+    if row is None and (receipt := Receipt.of(folder, f"{named[1]}/{named[2]}")):
+        row = _compacted(folder, receipt, name)
     return {"id": name, **row} if row else None
+
+
+def _compacted(folder: Path, receipt: Receipt, name: str) -> dict[str, Any] | None:
+    """Read a record out of Parquet, as its segment held it."""
+    from pyarrow.parquet import read_table  # noqa: PLC0415 - for who asks for what is old: 0.2 s and 40 MiB
+
+    for file in receipt.files:
+        for row in read_table(folder / PARQUET / file, filters=[("id", "=", name)]).to_pylist():
+            return _row_of(KINDS[file.partition("/")[0]], row)
+    return None
+
+
+def _row_of(kind: type[msgspec.Struct], columns: dict[str, Any]) -> dict[str, Any]:
+    """Turn the columns of a table into what was written."""
+    given = {field.name: columns[field.name] for field in msgspec.structs.fields(kind)}
+    given["wall"] = given["wall"].replace(tzinfo=UTC)
+    for name in ("request", "keys"):
+        if given.get(name) is not None:
+            given[name] = msgspec.Raw(given[name].encode())
+    if given.get("features") is not None:
+        given["features"] = array("f", given["features"]).tobytes()
+    row: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(kind(**given)))
+    return row

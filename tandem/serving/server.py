@@ -27,7 +27,8 @@ from tandem.serving.memory import Memory
 from tandem.serving.metrics import Metrics, Sheets
 from tandem.serving.native import Native
 from tandem.serving.probes import Probes
-from tandem.serving.records import Records
+from tandem.serving.records import Records, recover
+from tandem.serving.remembered import Remembered
 from tandem.serving.served import Source, Watched
 from tandem.serving.service import Service
 from tandem.settings import Settings
@@ -69,14 +70,22 @@ class Worker:
         self._clock_of, self._clock = clock, clock()
         self._watched = Watched(source, settings.snapshots, counts)
         self._watched.look(self.now())
-        self._records = Records(settings.ledger)
-        core = Core(self._watched, self.now, Memory(self._records, settings.durability), counts)
+        recover(settings.ledger)
+        self._records = Records(settings.ledger, synced=settings.durability == "power")
+        memory = Memory(self._records, settings.durability)
+        core = Core(self._watched, self.now, memory, counts)
         admission = Admission(settings.requests_at_once, settings.bytes_at_once, counts)
         self.service = Service(self._watched, core, counts, limits, admission, settings.any_moment, settings.access_log)
         self._access = Access(settings.keys, counts, required=keys_required)
         self._sheets = Sheets(settings.serving / "metrics", self._records.writer)
         self._metrics = Metrics(self.service, self._sheets, settings.serving)
-        faces = (Probes(self.service), Native(self.service), self._metrics, Explain(self.service, settings.serving))
+        faces = (
+            Probes(self.service),
+            Native(self.service),
+            Explain(self.service, settings.serving),
+            Remembered(self.service, memory),
+            self._metrics,
+        )
         self.app = App([route for face in faces for route in face.routes()], self.service, self._access)
 
     def now(self) -> datetime:

@@ -14,6 +14,7 @@ import numpy as np
 from tandem.errors import LedgerError
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
+from tandem.serving.records import Shadow
 from tandem.serving.served import Ground
 from tandem.serving.variant import Variant
 from tandem.vectors import Values
@@ -28,18 +29,6 @@ MOST = 10_000
 """Instances that wait; what is more is dropped and counted."""
 
 
-class Shadowed(msgspec.Struct, tag_field="kind", tag="shadow"):
-    """What a shadow would have answered."""
-
-    prediction: str
-    """Whose answer it stands beside."""
-    wall: datetime
-    problem: str
-    bundle: str
-    score: float | None
-    """None: it failed."""
-
-
 class Waiting(msgspec.Struct):
     """An instance that was answered."""
 
@@ -49,7 +38,7 @@ class Waiting(msgspec.Struct):
     variant: Variant
 
 
-class Shadow:
+class Shadowing:
     """Scores what waits, in one worker."""
 
     def __init__(self, memory: Memory, counts: Counts, busy: Callable[[], bool]) -> None:
@@ -80,34 +69,32 @@ class Shadow:
             self._loop.call_later(LATER, self._work)
 
     def _score(self, taken: Sequence[Waiting]) -> None:
-        start, scores = perf_counter(), [self._one(each) for each in taken]
-        seconds = (perf_counter() - start) / len(taken)
-        for score in scores:
-            if score is None:
+        records = [self._record(each) for each in taken]
+        for record in records:
+            if record.score is None:
                 self._counts.add("failures_total", "shadow")
             else:
                 self._counts.add("rows_total", "shadow")
-                self._counts.observe("score", score, "shadow")
-                self._counts.observe("row_seconds", seconds, "shadow")
-        now = datetime.now(UTC)
-        records = [
-            Shadowed(each.name, now, each.variant.spec.problem, each.variant.digest, score)
-            for each, score in zip(taken, scores, strict=True)
-        ]
+                self._counts.observe("score", record.score, "shadow")
+                self._counts.observe("row_seconds", record.microseconds / 1e6, "shadow")
         try:
             self._memory.append(records)
         except LedgerError as exc:
             log.warning("what the shadow said is not recorded: %s", exc)
 
-    def _one(self, each: Waiting) -> float | None:
-        vectors = each.variant.vectors
+    def _record(self, each: Waiting) -> Shadow:
+        start, variant = perf_counter(), each.variant
+        said = Shadow(each.ground.moment, datetime.now(UTC), variant.spec.problem, each.name, variant.digest)
         try:
-            inputs = vectors.vector(each.fields, vectors.rows(each.fields, each.ground.look))
-            (score,) = each.variant.scores(np.stack([inputs]))
-        except Exception as exc:  # noqa: BLE001 - whatever it is, nobody but the log hears of it
-            log.warning("the shadow failed: %s", exc)
-            return None
-        if not isfinite(score):
-            log.warning("the shadow's score is no number")
-            return None
-        return score
+            inputs = variant.vectors.vector(each.fields, variant.vectors.rows(each.fields, each.ground.look))
+            (score,) = variant.scores(np.stack([inputs]))
+        except Exception as exc:  # noqa: BLE001 - whatever it is, nobody but the ledger hears of it
+            said.error = str(exc)
+        else:
+            said.features = inputs.tobytes()
+            if isfinite(score):
+                said.score = score
+            else:
+                said.error = "the score is no number"
+        said.microseconds = (perf_counter() - start) * 1e6
+        return said
