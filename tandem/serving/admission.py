@@ -4,8 +4,6 @@ from tandem.serving.counts import Counts
 from tandem.serving.http import Call, Reply, Route
 from tandem.serving.refused import RETRY, Refused
 
-BUSY = Refused(503, "too much is being answered just now", RETRY)
-
 
 class Admission:
     """A bounded number of requests and of bytes in flight."""
@@ -26,7 +24,7 @@ class Admission:
         size = int(announced) if announced.isdigit() else 0
         if self.requests and (self.requests >= self._most or self.size + size > self._largest):
             self._counts.refused["busy"] += 1
-            raise BUSY
+            raise Refused(503, "too much is being answered just now", RETRY)
         self.requests += 1
         self.size += size
         try:

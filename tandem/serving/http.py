@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from datetime import datetime
 from functools import cached_property
 from time import monotonic
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from tandem.serving.refused import Header, Refused
+from tandem.serving.refused import Fault, Header, Refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -62,13 +63,33 @@ class Call:
         given = self.headers.get(b"x-request-id") or self.headers.get(b"traceparent")
         return given[:128].decode("latin-1") if given else None
 
+    def moment(self, name: str) -> datetime | None:
+        """Read a moment after the question mark.
+
+        Raises:
+            Refused: it is none.
+
+        """
+        given = self.query.get(name)
+        try:
+            return msgspec.convert(given, datetime | None)
+        except msgspec.ValidationError as exc:
+            raise Refused.of(Fault(f"?{name}", "a moment, by RFC 3339", str(given)[:60])) from exc
+
+    def prefers(self, kind: str, own: str) -> bool:
+        """Say whether the client wants a type: it says so, or its own body is of it and it does not ask for JSON."""
+        accept = self.headers.get(b"accept", b"").lower()
+        return kind.encode() in accept or (own == kind and JSON_KIND.encode() not in accept)
+
     def must_be(self, *kinds: str) -> str:
         """Check the type of the body.
 
         Raises:
-            Refused: it is another one.
+            Refused: it is another one, or packed.
 
         """
+        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Refused(415, "send the body as it is, not compressed", (b"accept-encoding", b"identity"))
         kind = self.kind
         if kind and kind not in kinds:
             msg = f"{self.scope['path']} takes {' or '.join(kinds)}, not {kind[:80]}"
