@@ -8,8 +8,9 @@ from tandem.serving.refused import RETRY, Refused
 class Admission:
     """A bounded number of requests and of bytes in flight."""
 
-    def __init__(self, requests: int, size: int, counts: Counts) -> None:
+    def __init__(self, requests: int, size: int, longest: int, counts: Counts) -> None:
         """Let in so many requests, and bodies of so many bytes together; one alone may be longer."""
+        self._longest = longest
         self._most, self._largest, self._counts = requests, size, counts
         self.requests = self.size = 0
 
@@ -17,11 +18,10 @@ class Admission:
         """Answer if there is room.
 
         Raises:
-            Refused: there is none.
+            Refused: there is none, or never would be.
 
         """
-        announced = call.headers.get(b"content-length", b"")
-        size = int(announced) if announced.isdigit() else 0
+        size = call.announced(self._longest)
         if self.requests and (self.requests >= self._most or self.size + size > self._largest):
             self._counts.refused["busy"] += 1
             raise Refused(503, "too much is being answered just now", RETRY)

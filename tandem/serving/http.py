@@ -96,6 +96,19 @@ class Call:
             raise Refused(415, msg, (b"accept", ", ".join(kinds).encode()))
         return kind or kinds[0]
 
+    def announced(self, largest: int) -> int:
+        """Give the bytes that the body is said to have, 0 if nothing is said.
+
+        Raises:
+            Refused: they are too many.
+
+        """
+        given = self.headers.get(b"content-length", b"")
+        size = int(given) if given.isdigit() else 0
+        if size > largest:
+            raise _too_long(largest)
+        return size
+
     async def body(self, largest: int, patience: "Patience") -> bytes:
         """Read the body.
 
@@ -103,9 +116,7 @@ class Call:
             Refused: it is too long, too slow, or the client has left.
 
         """
-        announced = self.headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > largest:
-            raise _too_long(largest)
+        self.announced(largest)
         with patience:
             parts, size = [], 0
             while (message := await self._receive())["type"] == "http.request":

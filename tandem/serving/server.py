@@ -87,7 +87,7 @@ class Worker:
         faces = (Probes, Native, About, V2, Invocations)
         routes = [route for face in faces for route in face(self.service).routes()]
         routes += OpenApi(self.service, routes).routes()
-        admission = Admission(settings.in_flight, settings.bytes_in_flight, counts)
+        admission = Admission(settings.in_flight, settings.bytes_in_flight, limits.body, counts)
         self.app = App(routes, self.service, admission, self._access)
 
     def now(self) -> datetime:
