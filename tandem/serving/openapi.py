@@ -47,7 +47,9 @@ class OpenApi:
         """All of this, as OpenAPI 3.1."""
         champion = self._service.champion
         if champion.digest not in self._written:
-            self._written = {champion.digest: encode(document(champion, self._routes, self._service.limits))}
+            service = self._service
+            said = document(champion, self._routes, service.limits, any_moment=service.any_moment)
+            self._written = {champion.digest: encode(said)}
         return Reply(self._written[champion.digest])
 
     async def page(self, _: Call) -> Reply:
@@ -55,12 +57,13 @@ class OpenApi:
         return Reply(PAGE.read_bytes(), HTML, headers=(SAFE,))
 
 
-def document(variant: Variant, routes: Sequence[Route], limits: Limits) -> Json:
+def document(variant: Variant, routes: Sequence[Route], limits: Limits, *, any_moment: bool = False) -> Json:
     """Write what some routes take and give, when a bundle answers."""
     spec, example = variant.spec, example_of(variant)
-    bodies, paths = _bodies(variant, example, limits), dict[str, Json]()
+    bodies, paths = _bodies(variant, example, limits, {"at": MOMENT} if any_moment else {}), dict[str, Json]()
+    named = {"name": [spec.problem], "version": [variant.digest, variant.digest[:12]]}
     for route in routes:
-        told = _operation(route, bodies.get(route.path.replace("/versions/{version}", "")))
+        told = _operation(route, named, bodies.get(route.path.replace("/versions/{version}", "")))
         paths.setdefault(route.path, {})[route.method.lower()] = told
     return {
         "openapi": "3.1.0",
@@ -76,7 +79,8 @@ def document(variant: Variant, routes: Sequence[Route], limits: Limits) -> Json:
                     status={"type": "integer"},
                     detail={"type": "string"},
                     errors={"type": "array", "items": _ref("Fault")},
-                    optional=("errors",),
+                    error={"type": "string", "description": "the detail, as the Open Inference Protocol calls it"},
+                    optional=("errors", "error"),
                 ),
             },
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -112,17 +116,17 @@ def _schemas(*structs: type[msgspec.Struct]) -> Json:
     return found
 
 
-def _bodies(variant: Variant, example: Json, limits: Limits) -> dict[str, Json]:
+def _bodies(variant: Variant, example: Json, limits: Limits, at: Json) -> dict[str, Json]:
     """Give what each path takes and gives, as `requestBody` and `responses`."""
     contract, kinds = variant.contract, variant.spec.fields
     rows: Json = {"type": "array", "items": _ref("Instance"), "minItems": 1, "maxItems": limits.rows}
-    instances = _object(instances=rows, at=MOMENT, optional=("at",))
+    instances = _object(instances=rows, **at, optional=("at",))
     stream: Json = {"type": "string", "format": "binary", "description": "an Arrow IPC stream"}
     predict = _takes({JSON_KIND: (instances, {"instances": [example]}), ARROW: (stream, None)})
     predict["responses"] = {
         "200": _gives("answers, in the order of the instances", **{JSON_KIND: _ref("Predictions"), ARROW: stream})
     }
-    forms = _forms(contract.names, rows)
+    forms = _forms(contract.names, rows, _object(**at, optional=("at",)))
     tensors = [
         {"name": name, "shape": [1], "datatype": DATATYPES[kinds[name]], "data": [value]}
         for name, value in example.items()
@@ -139,12 +143,11 @@ def _bodies(variant: Variant, example: Json, limits: Limits) -> dict[str, Json]:
     }
 
 
-def _forms(names: Sequence[str], rows: Json) -> list[Json]:
+def _forms(names: Sequence[str], rows: Json, params: Json) -> list[Json]:
     """Give MLflow's four forms."""
     anything: Json = {"type": "array", "items": {}}
     columns: Json = {"type": "array", "items": {"enum": list(names)}, "uniqueItems": True}
     split = _object(columns=columns, data={"type": "array", "items": anything}, index=anything, optional=("index",))
-    params = _object(at=MOMENT, optional=("at",))
     by_name: Json = {"type": "object", "properties": dict.fromkeys(names, anything), "additionalProperties": False}
     given = {FORMS[0]: split, FORMS[1]: rows, FORMS[2]: rows, FORMS[3]: {"oneOf": [by_name, rows]}}
     return [_object(**{form: schema, "params": params}, optional=("params",)) for form, schema in given.items()]
@@ -178,13 +181,14 @@ def _inference(names: Sequence[str], tensors: list[Json]) -> Json:
     return made
 
 
-def _operation(route: Route, body: Json | None) -> Json:
+def _operation(route: Route, named: dict[str, list[str]], body: Json | None) -> Json:
     """Tell of one route: what its handler promises, and what is refused."""
     said: Json = {"operationId": f"{route.name}_{len(re.findall('{', route.path))}", "summary": _summary(route)}
     said["tags"] = [route.path.split("/")[1]]
     if names := re.findall(r"{(\w+)}", route.path):
-        text = {"type": "string", "minLength": 1, "maxLength": 256}
-        said["parameters"] = [{"name": name, "in": "path", "required": True, "schema": text} for name in names]
+        said["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": _part(named.get(name))} for name in names
+        ]
     if route.scope != "health":
         said["security"] = [{}, {"key": []}]
     said |= body or {"responses": {"200": {"description": "as promised"}}}
@@ -192,6 +196,10 @@ def _operation(route: Route, body: Json | None) -> Json:
         said.setdefault("requestBody", {"content": {JSON_KIND: {"schema": {"type": "object"}}}})
     problem = {"description": "refused, and why", "content": {"application/problem+json": {"schema": _ref("Problem")}}}
     return said | {"responses": said["responses"] | {"default": problem}}
+
+
+def _part(known: list[str] | None) -> Json:
+    return {"enum": known} if known else {"type": "string", "minLength": 1, "maxLength": 256}
 
 
 def _summary(route: Route) -> str:

@@ -18,7 +18,7 @@ class Service:
         """Refuse nobody yet."""
         self.watched, self.core, self.counts, self.limits = watched, core, counts, limits
         self.patience = Patience(limits.seconds)
-        self._any_moment = any_moment
+        self.any_moment = any_moment
         self.leaving = False
         """Answers go on, but nobody new should come."""
 
@@ -56,7 +56,7 @@ class Service:
         """
         if at is None:
             return None
-        if not self._any_moment:
+        if not self.any_moment:
             raise Refused.of(
                 Fault("$.at", "nothing: this server answers as of now (setting any_moment)", at.isoformat())
             )
