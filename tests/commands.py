@@ -43,14 +43,22 @@ def begun(folder: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]", 
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, beside: Mapping[str, str] = NOTHING) -> Iterator[str]:
     """Serve the folder's bundle, and give the address."""
+    with served(folder, beside) as (address, _):
+        yield address
+
+
+@contextmanager
+def served(folder: Path, beside: Mapping[str, str] = NOTHING) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Serve the folder's bundle, and give the address and the process."""
     words = [sys.executable, "-m", "flows.cli", "serve", "--port", "0"]
-    with subprocess.Popen(words, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True) as server:
+    own, pipe = environment(folder, beside), subprocess.PIPE
+    with subprocess.Popen(words, cwd=folder, env=own, stderr=pipe, text=True) as server:
         assert server.stderr is not None
         address = next(line.split()[-1] for line in server.stderr if line.startswith("serving on"))
         try:
-            yield address
+            yield address, server
         finally:
             server.terminate()
             server.wait()

@@ -4,14 +4,13 @@ from tandem.serving.counts import Counts
 from tandem.serving.http import Call, Reply, Route
 from tandem.serving.refused import RETRY, Refused
 
-BUSY = Refused(503, "too much is being answered just now", RETRY)
-
 
 class Admission:
     """A bounded number of requests and of bytes at a time."""
 
-    def __init__(self, requests: int, size: int, counts: Counts) -> None:
+    def __init__(self, requests: int, size: int, longest: int, counts: Counts) -> None:
         """Let in so many requests, and bodies of so many bytes together; one alone may be longer."""
+        self._longest = longest
         self._most, self._largest, self._counts = requests, size, counts
         self.requests = self.size = 0
 
@@ -19,14 +18,13 @@ class Admission:
         """Answer if there is room.
 
         Raises:
-            Refused: there is none.
+            Refused: there is none, or never would be.
 
         """
-        announced = call.headers.get(b"content-length", b"")
-        size = int(announced) if announced.isdigit() else 0
+        size = call.announced(self._longest)
         if self.requests and (self.requests >= self._most or self.size + size > self._largest):
             self._counts.add("refused_total", "busy")
-            raise BUSY
+            raise Refused(503, "too much is being answered just now", RETRY)
         self.requests += 1
         self.size += size
         try:

@@ -3,17 +3,18 @@
 Each face of the server reads its own form; what it found is held against the contract here, and nowhere else.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 from operator import attrgetter
+from sys import float_info
 from typing import Annotated, Any
 
 import msgspec
 
 from tandem.bundle import Bundle
-from tandem.serving.refused import Fault, Refused
+from tandem.serving.refused import NOT_JSON, Fault, Refused
 from tandem.vectors import Values
 
 TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
@@ -27,6 +28,8 @@ SHOWN = 60
 
 Instance = Any
 """A struct of the contract's fields, made when the contract is read."""
+Place = Callable[[int, str], str]
+"""Gives the path of a row's field, as the client wrote it; without a field, of the row."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -45,6 +48,14 @@ def instant(value: datetime) -> int:
     return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
 
 
+def listed(path: str) -> Place:
+    """Give the places of objects in a list."""
+    return lambda number, name: f"{path}[{number}].{name}" if name else f"{path}[{number}]"
+
+
+INSTANCES = listed("$.instances")
+
+
 def type_of(schema: dict[str, Any], longest: int) -> Any:  # noqa: ANN401 - a type is what it gives
     """Give the type that a field's schema describes."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -54,6 +65,8 @@ def type_of(schema: dict[str, Any], longest: int) -> Any:  # noqa: ANN401 - a ty
         bounds["pattern"] = bounds["pattern"].removesuffix("$") + r"\Z"  # Python's $ lets a newline follow
     if plain is str:
         bounds.setdefault("max_length", longest)
+    if plain is float:  # a number that is none, or has no end, is neither
+        bounds = {"ge": -float_info.max, "le": float_info.max} | bounds
     bounded = Annotated[plain, msgspec.Meta(**bounds)] if bounds else plain
     return bounded | None if "null" in kinds else bounded
 
@@ -75,6 +88,8 @@ class Contract:
         self._several = Annotated[list[self._instance], msgspec.Meta(min_length=1, max_length=limits.rows)]  # type: ignore[name-defined]
         self._limits, self._secret, self._encode = limits, secret, msgspec.json.Encoder().encode
         kinds = bundle.spec.fields
+        self._numbers = [name for name in self.names if kinds[name] in ("BIGINT", "DOUBLE")]
+        self._whole = {name for name in self.names if kinds[name] == "BIGINT"}
         self._instants = [place for place, name in enumerate(self.names) if kinds[name] == "TIMESTAMP"]
         self._fields = attrgetter(*self.names) if len(self.names) > 1 else lambda i: (getattr(i, self.names[0]),)
 
@@ -82,20 +97,42 @@ class Contract:
         """Give what reads `{"instances": [...]}`, and more fields with their types and defaults."""
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("instances", self._several), *extra]
         body = msgspec.defstruct("Body", fields, forbid_unknown_fields=True)
-        return self._told(msgspec.json.Decoder(body).decode)
+        decode = msgspec.json.Decoder(body).decode
 
-    def read(self, rows: Sequence[dict[str, Any]], path: str = "$.instances", *, strict: bool = True) -> list[Instance]:
+        def read(data: bytes) -> Any:  # noqa: ANN401 - a struct that was made above
+            try:
+                return decode(data)
+            except msgspec.ValidationError as exc:
+                return self._again(data, body, exc)
+            except NOT_JSON as exc:
+                raise Refused(400, f"the body is not JSON: {exc}") from exc
+
+        return read
+
+    def read(self, rows: Sequence[dict[str, Any]], place: Place = INSTANCES, *, strict: bool = True) -> list[Instance]:
         """Hold rows of another form against the contract; where text stands for all, numbers are read out of it.
 
         Raises:
             Refused: a field is not what the contract says.
 
         """
+        self._settle(rows)
         try:
             found: list[Instance] = msgspec.convert(rows, self._several, strict=strict)
         except msgspec.ValidationError as exc:
-            raise self._refused(exc, rows, path, strict=strict) from exc
+            raise self._refused(exc, rows, place, strict=strict) from exc
         return found
+
+    def _settle(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Frames and tensors write integers as floats, and a missing number as one that is none."""
+        for row in rows:
+            for name in self._numbers:
+                value = row.get(name)
+                if isinstance(value, float):
+                    if value != value:  # noqa: PLR0124 - only NaN is not itself
+                        row[name] = None
+                    elif name in self._whole and value.is_integer():
+                        row[name] = int(value)
 
     def values(self, instance: Instance, moment: int) -> Values:
         """Give the features' fields in the spec's order; the moment is the last."""
@@ -122,39 +159,49 @@ class Contract:
             return None
         return blake2b(msgspec.msgpack.encode(value), digest_size=16, key=self._secret).hexdigest()
 
-    def _told(self, decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        def read(body: bytes) -> Any:  # noqa: ANN401 - a struct that was made above
-            try:
-                return decode(body)
-            except msgspec.ValidationError as exc:
-                raise self._refused(exc, _rows_in(body), "$.instances") from exc
-            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-                raise Refused(400, f"the body is not JSON: {exc}") from exc
+    def _again(self, data: bytes, body: type, exc: msgspec.ValidationError) -> Any:  # noqa: ANN401
+        """Read a body once more that did not read: 1.0 is an integer too, by JSON Schema."""
+        try:
+            whole = msgspec.json.decode(data)
+        except NOT_JSON:
+            raise Refused.by(exc) from exc
+        rows = whole.get("instances") if isinstance(whole, dict) else None
+        if isinstance(rows, list):
+            self._settle([row for row in rows if isinstance(row, dict)])
+        try:
+            return msgspec.convert(whole, body)
+        except msgspec.ValidationError as again:
+            raise self._refused(again, rows, INSTANCES) from again
 
-        return read
-
-    def _refused(self, exc: msgspec.ValidationError, rows: object, path: str, *, strict: bool = True) -> Refused:
+    def _refused(self, exc: msgspec.ValidationError, rows: object, place: Place, *, strict: bool = True) -> Refused:
         """Name each bad field; the first fault alone where the whole has another form."""
         several = isinstance(rows, list) and 0 < len(rows) <= self._limits.rows
-        faults = list(islice(self._faults(rows, path, strict=strict), FAULTS)) if several else []  # type: ignore[arg-type]
-        if not faults:
-            expected, _, where = str(exc).partition(" - at ")
-            faults = [Fault(where.strip("`") or "$", expected)]
-        return Refused.of(*faults)
+        faults = list(islice(self._faults(rows, place, strict=strict), FAULTS)) if several else []  # type: ignore[arg-type]
+        return Refused.of(*faults) if faults else Refused.by(exc)
 
-    def _faults(self, rows: list[Any], path: str, *, strict: bool) -> Iterator[Fault]:
+    def _faults(self, rows: list[Any], place: Place, *, strict: bool) -> Iterator[Fault]:
         for number, row in enumerate(rows):
-            where = f"{path}[{number}]"
             if not isinstance(row, dict):
-                yield Fault(where, "an object of the contract's fields", shown(row))
+                yield Fault(place(number, ""), "an object of the contract's fields", shown(row))
                 continue
             for name in sorted(self._required - row.keys()):
-                yield Fault(f"{where}.{name}", "a value: the field is required", "nothing")
+                yield Fault(place(number, name), "a value: the field is required", "nothing")
             for name, value in row.items():
                 if name not in self.types:
-                    yield Fault(f"{where}.{str(name)[:SHOWN]}", f"one of {', '.join(self.names)}", "an unknown field")
+                    yield self.unknown(place(number, name[:SHOWN]))
                 elif fault := fault_of(value, self.types[name], strict=strict):
-                    yield Fault(f"{where}.{name}", fault, shown(value))
+                    yield Fault(place(number, name), fault, shown(value))
+
+    def unknown(self, where: str) -> Fault:
+        """Tell of a field that the contract has not."""
+        return Fault(where, f"one of {', '.join(self.names)}", "an unknown field")
+
+    def missing(self, names: Iterable[str], path: str) -> list[Fault]:
+        """Tell of the required fields of which there is no column."""
+        return [
+            Fault(path, f"a column {name}: the field is required", "nothing")
+            for name in sorted(self._required - {*names})
+        ]
 
 
 def fault_of(value: object, kind: Any, *, strict: bool) -> str:  # noqa: ANN401
@@ -170,10 +217,3 @@ def shown(value: object) -> str:
     """Show a value, however long it is."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-
-
-def _rows_in(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body).get("instances")
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, RecursionError):
-        return None

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from datetime import datetime
 from functools import cached_property
 from time import monotonic
 from typing import Any, Literal, NamedTuple
@@ -10,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from tandem.serving.refused import Header, Refused
+from tandem.serving.refused import Fault, Header, Refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -62,18 +63,51 @@ class Call:
         given = self.headers.get(b"x-request-id") or self.headers.get(b"traceparent")
         return given[:128].decode("latin-1") if given else None
 
+    def moment(self, name: str) -> datetime | None:
+        """Read a moment after the question mark.
+
+        Raises:
+            Refused: it is none.
+
+        """
+        given = self.query.get(name)
+        try:
+            return msgspec.convert(given, datetime | None)
+        except msgspec.ValidationError as exc:
+            raise Refused.of(Fault(f"?{name}", "a moment, by RFC 3339", str(given)[:60])) from exc
+
+    def prefers(self, kind: str, own: str) -> bool:
+        """Say whether the client wants a type: it says so, or its own body is of it and it does not ask for JSON."""
+        accept = self.headers.get(b"accept", b"").lower()
+        return kind.encode() in accept or (own == kind and JSON_KIND.encode() not in accept)
+
     def must_be(self, *kinds: str) -> str:
         """Check the type of the body.
 
         Raises:
-            Refused: it is another one.
+            Refused: it is another one, or packed.
 
         """
+        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Refused(415, "send the body as it is, not compressed", (b"accept-encoding", b"identity"))
         kind = self.kind
         if kind and kind not in kinds:
             msg = f"{self.scope['path']} takes {' or '.join(kinds)}, not {kind[:80]}"
             raise Refused(415, msg, (b"accept", ", ".join(kinds).encode()))
         return kind or kinds[0]
+
+    def announced(self, largest: int) -> int:
+        """Give the bytes that the body is said to have, 0 if nothing is said.
+
+        Raises:
+            Refused: they are too many.
+
+        """
+        given = self.headers.get(b"content-length", b"")
+        size = int(given) if given.isdigit() else 0
+        if size > largest:
+            raise _too_long(largest)
+        return size
 
     async def body(self, largest: int, patience: "Patience") -> bytes:
         """Read the body.
@@ -82,9 +116,7 @@ class Call:
             Refused: it is too long, too slow, or the client has left.
 
         """
-        announced = self.headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > largest:
-            raise _too_long(largest)
+        self.announced(largest)
         with patience:
             parts, size = [], 0
             while (message := await self._receive())["type"] == "http.request":

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from tandem.serving import arrow
+from tandem.serving.arrow import ARROW
 from tandem.serving.http import FORM, JSON_KIND, Call, Reply, Route, encode
 from tandem.serving.service import Service
 
@@ -21,11 +23,17 @@ class Native:
         return [Route("POST", "/v1/predict", self.predict, "predict", "predict", costly=True)]
 
     async def predict(self, call: Call) -> Reply:
-        """Score instances of the contract."""
-        call.must_be(JSON_KIND, FORM)
-        body = self._decoder()(await self._service.body(call))
-        moment = self._service.moment(body.at)
-        answers = await self._service.core.answer(body.instances, moment, call.request_id)
+        """Score instances of the contract, in JSON or as an Arrow IPC stream."""
+        kind, service = call.must_be(JSON_KIND, ARROW, FORM), self._service
+        data = await service.body(call)
+        if kind == ARROW:
+            instances, at = arrow.read(data, service.contract, service.limits), call.moment("at")
+        else:
+            body = self._decoder()(data)
+            instances, at = body.instances, body.at
+        answers = await service.core.answer(instances, service.moment(at), call.request_id)
+        if call.prefers(ARROW, kind):
+            return Reply(arrow.write(answers), arrow.KIND)
         return Reply(b'{"predictions":%b}' % encode(answers))
 
     def _decoder(self) -> Callable[[bytes], Any]:

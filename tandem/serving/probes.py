@@ -1,7 +1,6 @@
 """Whether the server lives, and whether it answers."""
 
 from tandem.serving.http import Call, Reply, Route, encode
-from tandem.serving.refused import RETRY, Refused
 from tandem.serving.service import Service
 
 
@@ -25,8 +24,6 @@ class Probes:
 
     async def ready(self, _: Call) -> Reply:
         """It answers predictions, and is not about to leave."""
-        if self._service.leaving:
-            raise Refused(503, "leaving: answers go on, but send nobody new", RETRY)
-        watched = self._service.watched
-        ground = watched.ground(self._service.core.now())
-        return Reply(encode({"ready": True, "bundle": watched.now.champion.digest, "tick": ground.said}))
+        ground = self._service.ready()
+        bundle = self._service.champion.digest
+        return Reply(encode({"ready": True, "bundle": bundle, "tick": ground.said}))

@@ -7,6 +7,8 @@ import msgspec
 Header = tuple[bytes, bytes]
 PROBLEM: Header = (b"content-type", b"application/problem+json")
 RETRY: Header = (b"retry-after", b"1")
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a body raises that is no JSON, or nested without end."""
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,6 +34,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
         first = faults[0]
         told = f"{first.path}: {first.expected}" + (f", got {first.got}" if first.got else "")
         return cls(422, told, faults=list(faults))
+
+    @classmethod
+    def by(cls, exc: msgspec.ValidationError) -> "Refused":
+        """Refuse a body of another form, as its reader says."""
+        expected, _, where = str(exc).partition(" - at ")
+        return cls.of(Fault(where.strip("`") or "$", expected))
 
     def body(self) -> bytes:
         """Write it as the client gets it."""

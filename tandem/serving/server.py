@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from ipaddress import ip_address
+from time import monotonic
 from types import FrameType
+from typing import cast
 
 import uvloop
 
 from tandem.clock import Clock
 from tandem.errors import AddressError, TandemError
 from tandem.imports import without
+from tandem.serving.about import About
 from tandem.serving.access import Access
 from tandem.serving.admission import Admission
 from tandem.serving.app import App
@@ -23,14 +26,18 @@ from tandem.serving.contract import Limits
 from tandem.serving.core import Core
 from tandem.serving.counts import Counts
 from tandem.serving.explain import Explain
+from tandem.serving.invocations import Invocations
 from tandem.serving.memory import Memory
 from tandem.serving.metrics import Metrics, Sheets
 from tandem.serving.native import Native
+from tandem.serving.openapi import OpenApi
 from tandem.serving.probes import Probes
+from tandem.serving.protocol import Protocol
 from tandem.serving.records import Records, recover
 from tandem.serving.remembered import Remembered
 from tandem.serving.served import Source, Watched
 from tandem.serving.service import Service
+from tandem.serving.v2 import V2
 from tandem.settings import Settings
 
 with without("watchfiles", "websockets", "wsproto", "h11", "yaml"):  # 9 MiB, for what is not done here
@@ -41,6 +48,10 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 LOOK = 0.2
 """Seconds between two looks at what is served."""
+TICKS = 10
+"""Of uvicorn's, a second, between two looks at all connections."""
+GRACE = 10
+"""Seconds for what is being answered when the drain time is over."""
 
 
 class Server(uvicorn.Server):
@@ -50,6 +61,14 @@ class Server(uvicorn.Server):
         """Tell by `leave` that nobody new should come."""
         super().__init__(config)
         self._drain, self._leave, self._leaving = drain, leave, False
+
+    async def on_tick(self, counter: int) -> bool:
+        """Part with clients that are too slow."""
+        if counter % TICKS == 0:
+            now = monotonic()
+            for connection in list(self.server_state.connections):
+                cast("Protocol", connection).look(now)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Answer on for a while, each with `Connection: close`; a second signal ends it at once."""
@@ -74,7 +93,7 @@ class Worker:
         self._records = Records(settings.ledger, synced=settings.durability == "power")
         memory = Memory(self._records, settings.durability)
         core = Core(self._watched, self.now, memory, counts)
-        admission = Admission(settings.requests_at_once, settings.bytes_at_once, counts)
+        admission = Admission(settings.requests_at_once, settings.bytes_at_once, limits.body, counts)
         self.service = Service(self._watched, core, counts, limits, admission, settings.any_moment, settings.access_log)
         self._access = Access(settings.keys, counts, required=keys_required)
         self._sheets = Sheets(settings.serving / "metrics", self._records.writer)
@@ -84,9 +103,13 @@ class Worker:
             Native(self.service),
             Explain(self.service, settings.serving),
             Remembered(self.service, memory),
+            About(self.service),
+            V2(self.service),
+            Invocations(self.service),
             self._metrics,
         )
-        self.app = App([route for face in faces for route in face.routes()], self.service, self._access)
+        routes = [route for face in faces for route in face.routes()]
+        self.app = App([*routes, *OpenApi(self.service, routes).routes()], self.service, self._access)
 
     def now(self) -> datetime:
         """Tell world time."""
@@ -149,7 +172,16 @@ def work(make: Callable[[], Worker], opened: socket.socket, drain: float, *, att
     async def serve() -> None:
         worker = make()
         config = uvicorn.Config(
-            worker.app, log_level="warning", lifespan="off", access_log=False, server_header=False, date_header=False
+            worker.app,
+            http=Protocol,
+            ws="none",
+            log_level="warning",
+            lifespan="off",
+            proxy_headers=False,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=GRACE,
         )
         server = Server(config, drain, worker.leave)
         looking = asyncio.create_task(worker.look())

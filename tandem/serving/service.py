@@ -8,8 +8,8 @@ from tandem.serving.contract import Contract, Limits
 from tandem.serving.core import Core
 from tandem.serving.counts import Counts
 from tandem.serving.http import Call, Patience
-from tandem.serving.refused import Fault, Refused
-from tandem.serving.served import Watched
+from tandem.serving.refused import RETRY, Fault, Refused
+from tandem.serving.served import Ground, Watched
 from tandem.serving.variant import Variant
 
 
@@ -42,6 +42,17 @@ class Service:
     def contract(self) -> Contract:
         """What a request must be."""
         return self.champion.contract
+
+    def ready(self) -> Ground:
+        """Give what an answer would come from now.
+
+        Raises:
+            Refused: it would come from nowhere, or nobody new should come.
+
+        """
+        if self.leaving:
+            raise Refused(503, "leaving: answers go on, but send nobody new", RETRY)
+        return self.watched.ground(self.core.now())
 
     async def body(self, call: Call) -> bytes:
         """Read a body within the limits."""

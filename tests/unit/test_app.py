@@ -26,8 +26,8 @@ class Server:
 
     def __init__(self, at_once: int = 8, size: int = 100_000) -> None:
         self.counts = Counts()
-        admission = Admission(at_once, size, self.counts)
-        self.service = SimpleNamespace(counts=self.counts, leaving=False, admission=admission)
+        admission = Admission(at_once, size, 10**6, self.counts)
+        self.service = SimpleNamespace(counts=self.counts, leaving=False, log_all=False, admission=admission)
         self.patience = Patience(10.0)
         self.gate = asyncio.Event()
         routes = [

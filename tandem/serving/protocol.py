@@ -1,0 +1,114 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from tandem.serving.refused import PROBLEM, Refused
+
+if TYPE_CHECKING:
+    pass
+
+HEAD = 64 * 1024
+"""Bytes of a request's line and headers, and of what else is no body."""
+SECONDS = 10.0
+"""For a head to come, for what nobody reads any more, and for an answer to be taken."""
+PIPELINED = 64
+"""Requests of one connection that wait for those before them."""
+BROKEN = (400, "this is no HTTP request")
+LATE = (408, f"the request did not come within {SECONDS:g} s")
+LONG = (431, f"a request's line and headers are {HEAD} bytes at most")
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's
+        """Expect a request."""
+        super().__init__(*given, **named)
+        self._since = monotonic()
+        """When the request that is not whole yet began; 0 when there is none."""
+        self._fed = self._size = 0
+        """Bytes since something of it came whole, and of the last that came."""
+        self._in_head = self._over = False
+        self._left, self._moved = 0, self._since
+        """Bytes that the client has not taken yet, and when it took some."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; unlike uvicorn write no log of it, which anybody could fill."""
+        if self._over:
+            return
+        self._unset_keepalive_if_required()
+        if not self._since:
+            self._since = monotonic()
+        self._size = len(data)
+        self._fed += self._size
+        if self._fed - self._size > HEAD:
+            self._refuse(Refused(*LONG))
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # not offered, so it is answered as if it were not asked for
+        except httptools.HttpParserError as exc:
+            why = exc.__context__
+            self._refuse(why if isinstance(why, Refused) else Refused(*BROKEN))
+
+    def on_message_begin(self) -> None:
+        """Begin with a request."""
+        self._in_head, self._fed = True, 0
+        self._since = self._since or monotonic()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Answer it, unless its head is too long or too many wait."""
+        if self._fed + self._size > HEAD and self._head() > HEAD:
+            raise Refused(*LONG)
+        if len(self.pipeline) >= PIPELINED:
+            raise Refused(*BROKEN)
+        self._in_head, self._fed = False, 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of its body."""
+        self._fed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End it."""
+        self._since, self._fed = 0.0, 0
+        super().on_message_complete()
+
+    def look(self, now: float) -> None:
+        """Part with a client that is too slow."""
+        left = self.transport.get_write_buffer_size()
+        if not left or left < self._left:
+            self._moved = now
+        elif now - self._moved > SECONDS:
+            self.transport.abort()
+        self._left = left
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self._since and now - self._since > SECONDS and not answering:
+            if self._in_head:
+                self._refuse(Refused(*LATE))
+            else:
+                self.transport.close()
+
+    def _head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _refuse(self, why: Refused) -> None:
+        """Read no more; what came whole before is answered first."""
+        self._over = True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
+            body = why.body()
+            told = b"%b: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (*PROBLEM, len(body), body)
+            self.transport.write(STATUS_LINE[why.status] + told)
+            self.transport.close()
+        elif cycle.more_body:
+            self.transport.close()
+        else:
+            cycle.keep_alive = False
