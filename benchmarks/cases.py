@@ -223,6 +223,16 @@ def first_prediction(folder: Path, repeats: int) -> Outcome:
     return out
 
 
+def serve(folder: Path, repeats: int) -> Outcome:
+    """See `serving.serving`, whose words stand in the results."""
+    from serving import serving  # noqa: PLC0415 - so that others run without uvloop
+
+    tree = copy_of_tree(folder / "tree")
+    measured(["dvc", "repro"], tree)
+    measured(["tandem", "refresh"], tree)
+    return serving(tree, folder / "serving", repeats)
+
+
 BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
     "ingest": ingest,
     "features": features,
@@ -230,4 +240,5 @@ BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
     "imports": imports,
     "first_prediction": first_prediction,
     "scale": scale,
+    "serve": serve,
 }

@@ -8,6 +8,7 @@ import asyncio
 import json
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvloop
@@ -76,7 +77,7 @@ def question(url: str, body: bytes, kind: str = "application/json", headers: str
     return f"{head}content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def ask(url: str, asked: bytes, connections: int, seconds: float) -> dict[str, object]:
+async def ask(url: str, asked: bytes, connections: int, seconds: float) -> dict[str, Any]:
     """Ask for some seconds, after one that is not counted."""
     loop, parts = asyncio.get_running_loop(), urlsplit(url)
     load = Load(asked)
