@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,12 @@ def test_a_ledger_in_which_nothing_was_written_has_its_tables_empty_and_typed(tm
             answer = history.ask(f"from {table}")
             assert (answer.names, list(answer.rows)) == (columns, [])
         assert history.ask("select sum(score), max(world) from predictions").types == ("DOUBLE", "TIMESTAMP")
+
+
+def test_the_docs_tell_all_tables_and_columns() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| [^:|]+: (`.*) \|$", text, re.MULTILINE)
+    assert {table: tuple(re.findall(r"`(\w+)`", columns)) for table, columns in told} == COLUMNS
 
 
 def test_rows_are_told_as_they_were_written(tmp_path: Path) -> None:
