@@ -18,6 +18,8 @@ from tandem.ledger import START, is_living, sync_folder
 from tandem.run import step
 from tandem.serving.records import segments
 
+GROUP = 4096
+"""Rows that are read for one record."""
 Lines = Sequence[tuple[int, ledger.Line]]
 
 
@@ -91,7 +93,7 @@ def _days(segment: Path, lines: Lines) -> Iterator[tuple[str, pl.DataFrame]]:
 
 def _write(target: Path, rows: pl.DataFrame) -> str:
     with atomic(target) as temporary:
-        rows.write_parquet(temporary)
+        rows.write_parquet(temporary, row_group_size=GROUP)
         _sync(temporary)
     for parent in (target.parent, target.parent.parent, target.parent.parent.parent):
         sync_folder(parent)

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -241,6 +243,16 @@ def test_a_living_segment_is_let_be_and_a_full_one_is_not(tmp_path: Path) -> Non
     records.append([prediction(3)])
     assert len(asked(tmp_path, "from predictions")) == 4
     records.close()
+
+
+def test_a_record_is_read_out_of_parquet_without_pandas(filled: tuple[Path, list[str]]) -> None:
+    folder, ids = filled
+    compact_closed(folder, Compacted())
+    for path in segments(folder):
+        path.unlink()
+    code = f"import sys; from pathlib import Path; from tandem.serving.records import find; print(find(Path({str(folder)!r}), {ids[1]!r})['score'], {{'pandas', 'polars', 'duckdb'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{2 / 7} set()\n"
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
