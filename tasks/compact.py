@@ -46,14 +46,10 @@ class Compacted:
 
 def closed(folder: Path) -> list[Path]:
     """List the segments that nobody writes any more and that were not compacted."""
-    paths = segments(folder)
-    newest = {path.parent: path for path in paths}
     return [
         path
-        for path in paths
-        if path.stat().st_size
-        and Receipt.of(folder, f"{path.parent.name}/{path.name}") is None
-        and not (path == newest[path.parent] and is_living(path))
+        for path in segments(folder)
+        if path.stat().st_size and Receipt.of(folder, f"{path.parent.name}/{path.name}") is None and not is_living(path)
     ]
 
 

@@ -99,6 +99,7 @@ def test_what_a_killed_writer_tore_is_cut_off_and_what_a_living_one_writes_is_no
     assert (tmp_path / living.writer / "0000").read_bytes().endswith(b'{"chain":"')
     assert recover(tmp_path) == []
     assert recover(tmp_path / "nowhere") == []
+    assert caplog.text == ""
 
 
 FILL = """
