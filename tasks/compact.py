@@ -18,6 +18,8 @@ from tandem.ledger import START, is_living, sync_folder
 from tandem.run import step
 from tandem.serving.records import segments
 
+GROUP = 4096
+"""Rows that are read for one record."""
 Lines = Sequence[tuple[int, ledger.Line]]
 
 
@@ -44,14 +46,10 @@ class Compacted:
 
 def closed(folder: Path) -> list[Path]:
     """List the segments that nobody writes any more and that were not compacted."""
-    paths = segments(folder)
-    newest = {path.parent: path for path in paths}
     return [
         path
-        for path in paths
-        if path.stat().st_size
-        and Receipt.of(folder, f"{path.parent.name}/{path.name}") is None
-        and not (path == newest[path.parent] and is_living(path))
+        for path in segments(folder)
+        if path.stat().st_size and Receipt.of(folder, f"{path.parent.name}/{path.name}") is None and not is_living(path)
     ]
 
 
@@ -91,7 +89,7 @@ def _days(segment: Path, lines: Lines) -> Iterator[tuple[str, pl.DataFrame]]:
 
 def _write(target: Path, rows: pl.DataFrame) -> str:
     with atomic(target) as temporary:
-        rows.write_parquet(temporary)
+        rows.write_parquet(temporary, row_group_size=GROUP)
         _sync(temporary)
     for parent in (target.parent, target.parent.parent, target.parent.parent.parent):
         sync_folder(parent)

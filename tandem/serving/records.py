@@ -185,11 +185,15 @@ def find(folder: Path, name: str) -> dict[str, Any] | None:
 
 def _compacted(folder: Path, receipt: Receipt, name: str) -> dict[str, Any] | None:
     """Read a record out of Parquet, as its segment held it."""
-    from pyarrow.parquet import read_table  # noqa: PLC0415 - for who asks for what is old: 0.2 s and 40 MiB
+    from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - for who asks for what is old: 0.2 s and 45 MiB
 
-    for file in receipt.files:
-        for row in read_table(folder / PARQUET / file, filters=[("id", "=", name)]).to_pylist():
-            return _row_of(KINDS[file.partition("/")[0]], row)
+    for path in receipt.files:
+        with ParquetFile(folder / PARQUET / path) as file:  # a data set, or a filter, would load pandas
+            for group in range(file.num_row_groups):
+                names = file.read_row_group(group, columns=["id"]).column(0).to_pylist()
+                if name in names:
+                    (row,) = file.read_row_group(group).slice(names.index(name), 1).to_pylist()
+                    return _row_of(KINDS[path.partition("/")[0]], row)
     return None
 
 

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -86,6 +89,12 @@ def test_a_ledger_in_which_nothing_was_written_has_its_tables_empty_and_typed(tm
             answer = history.ask(f"from {table}")
             assert (answer.names, list(answer.rows)) == (columns, [])
         assert history.ask("select sum(score), max(world) from predictions").types == ("DOUBLE", "TIMESTAMP")
+
+
+def test_the_docs_tell_all_tables_and_columns() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| [^:|]+: (`.*) \|$", text, re.MULTILINE)
+    assert {table: tuple(re.findall(r"`(\w+)`", columns)) for table, columns in told} == COLUMNS
 
 
 def test_rows_are_told_as_they_were_written(tmp_path: Path) -> None:
@@ -234,6 +243,16 @@ def test_a_living_segment_is_let_be_and_a_full_one_is_not(tmp_path: Path) -> Non
     records.append([prediction(3)])
     assert len(asked(tmp_path, "from predictions")) == 4
     records.close()
+
+
+def test_a_record_is_read_out_of_parquet_without_pandas(filled: tuple[Path, list[str]]) -> None:
+    folder, ids = filled
+    compact_closed(folder, Compacted())
+    for path in segments(folder):
+        path.unlink()
+    code = f"import sys; from pathlib import Path; from tandem.serving.records import find; print(find(Path({str(folder)!r}), {ids[1]!r})['score'], {{'pandas', 'polars', 'duckdb'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{2 / 7} set()\n"
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])

@@ -83,7 +83,9 @@ def test_a_full_segment_is_followed_by_the_next(tmp_path: Path, opened: Open, *,
     assert not any(map(ledger.is_living, segments(tmp_path)))
 
 
-def test_what_a_killed_writer_tore_is_cut_off_and_what_a_living_one_writes_is_not(tmp_path: Path, opened: Open) -> None:
+def test_what_a_killed_writer_tore_is_cut_off_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     living, gone, empty = opened(), opened(), tmp_path / "00000000" / "0000"
     for records in (living, gone):
         records.append([label(0), label(1)])
@@ -99,6 +101,7 @@ def test_what_a_killed_writer_tore_is_cut_off_and_what_a_living_one_writes_is_no
     assert (tmp_path / living.writer / "0000").read_bytes().endswith(b'{"chain":"')
     assert recover(tmp_path) == []
     assert recover(tmp_path / "nowhere") == []
+    assert caplog.text == ""
 
 
 FILL = """
