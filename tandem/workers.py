@@ -69,7 +69,7 @@ class Workers:
         return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
 
     def _is_ready(self, process: "subprocess.Popen[bytes]") -> bool:
-        return process.stdout is not None and process.stdout.readline() == b"ready\n"
+        return process.stdout is not None and process.stdout.readline().startswith(b"ready")
 
     def _keep(self) -> None:
         """Start again what ends, unless all that is started ends."""

@@ -18,38 +18,28 @@ from commands import NOTHING, environment
 
 from tandem.history import History
 from tandem.ledger import is_living
+from tandem.params import Params
 from tandem.serving.records import find, recover, segments
 
 CODE = """
-import os, resource, socket, sys
-from functools import partial
-from tandem.clock import Clock
-from tandem.params import Params
-from tandem.problem import load_problem
-from tandem.serving.served import Source
-from tandem.serving.server import Worker, work
-from tandem.settings import Settings
+import os, resource
+from tandem.serving.__main__ import main
 if limit := os.environ.get("LIMIT"):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-params, settings = Params.load(), Settings.load()
-problem = load_problem(params.problem)
-source = Source(settings.serving, settings.of(problem.name) / "bundle")
-clock = partial(Clock.of, problem, params, settings)
-with socket.create_server(("127.0.0.1", 0)) as listening:
-    make = partial(Worker, source, clock, settings, keys_required=False)
-    ready = lambda: print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    work(make, listening, 0.0, ready)
+main()
 """
 
 
 @contextmanager
 def worker(root: Path, beside: Mapping[str, str] = NOTHING) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """Serve a folder's bundle, and give the address and the process; it is killed in the end."""
-    own, pipe = [sys.executable, "-c", CODE], subprocess.PIPE
+    params = Params.load(root / "params.yaml")
+    words = ["--port", "0", "--bundle", f"data/{params.problem}/bundle", "--standing", params.as_of.isoformat()]
+    own, pipe, beside = [sys.executable, "-c", CODE, *words], subprocess.PIPE, {"TANDEM_DRAIN_SECONDS": "0", **beside}
     with subprocess.Popen(own, cwd=root, env=environment(root, beside), stdout=pipe, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip(), process
+            yield process.stdout.readline().split()[-1], process
         finally:
             process.kill()
 

@@ -1,7 +1,7 @@
 """One worker: `python -m tandem.serving`. `tandem serve` starts these; in a container this is all there is.
 
-Says `ready` on its standard output once it has answered a golden request, and leaves when told to by SIGTERM, or with
---attached when its standard input ends, as it does when whoever started it is gone.
+Says `ready` and its address on its standard output once it has answered a golden request. Leaves when told to by
+SIGTERM, or with --attached when its standard input ends, as it does when whoever started it is gone.
 """
 
 import argparse

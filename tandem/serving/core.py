@@ -5,6 +5,7 @@ the same for one row as for eight is paid once, and no request waits for a timer
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from tandem.vectors import Values
 Names = tuple[str, ...]
 Told = Names | msgspec.UnsetType
 Clock = Callable[[], datetime]
+log = logging.getLogger(__name__)
+
 PART = 500
 """Rows that are scored without letting others in between: some 10 ms."""
 
@@ -165,8 +168,13 @@ class Core:
                 ready.append(each)
                 rows += each.rows
         if rows:
-            self._score(rows, served, start)
-            self._record(ready, served, (perf_counter_ns() - start) / 1000 / len(rows))
+            try:
+                self._score(rows, served, start)
+            except Exception as exc:  # nobody may wait for ever
+                log.exception("the champion failed")
+                _refuse(ready, Refused(500, f"the model failed: {exc}"))
+            else:
+                self._record(ready, served, (perf_counter_ns() - start) / 1000 / len(rows))
 
     def _rows(self, asked: Asked, served: Served, ground: Ground) -> list[Row]:
         """Make the inputs of a request's instances.
@@ -287,6 +295,12 @@ class Core:
                 each.answer.set_exception(Refused(503, f"the answer cannot be recorded: {error}", RETRY))
             else:
                 each.answer.set_result([_told(row, name) for row, name in zip(each.rows, numbers, strict=False)])
+
+
+def _refuse(asked: list[Asked], why: Refused) -> None:
+    for each in asked:
+        if not each.answer.done():
+            each.answer.set_exception(why)
 
 
 def _compute(rows: list[Row], variant: Variant) -> tuple[Floats, list[float]]:

@@ -130,16 +130,14 @@ class Source:
         if self.folder:
             bundle = Bundle.open(self.folder)
             traffic = Traffic(champion=bundle.digest)
-            variants: dict[Role, Variant] = {
-                "champion": loaded.get(bundle.digest) or Variant(bundle, secret=self._secret)
-            }
+            variants: dict[Role, Variant] = {"champion": loaded.get(bundle.digest) or self._variant(bundle)}
         else:
             found = Traffic.load(self.serving / TRAFFIC)
             if found is None:
                 msg = f"{self.serving / TRAFFIC} does not exist: `tandem publish` and `tandem sync` write it"
                 raise TrafficError(msg)
             traffic = found
-            variants = {role: loaded.get(d) or self._variant(d) for role, d in traffic.digests.items()}
+            variants = {role: loaded.get(d) or self._laid_out(d) for role, d in traffic.digests.items()}
         champion = variants["champion"]
         for variant in variants.values():
             if variant.contract.digest != champion.contract.digest:
@@ -154,11 +152,15 @@ class Source:
         key = tuple(champion.contract.names.index(name) for name in traffic.key or champion.spec.keys)
         return Served(traffic, champion, variants.get("challenger"), variants.get("shadow"), key)
 
-    def _variant(self, digest: str) -> Variant:
-        variant = Variant(Bundle.open(self.serving / BUNDLES / digest), self._secret)
-        if variant.digest != digest:
-            msg = f"{variant.bundle.folder} holds bundle {variant.digest[:12]}"
+    def _laid_out(self, digest: str) -> Variant:
+        bundle = Bundle.open(self.serving / BUNDLES / digest)
+        if bundle.digest != digest:
+            msg = f"{bundle.folder} holds bundle {bundle.digest[:12]}"
             raise TrafficError(msg)
+        return self._variant(bundle)
+
+    def _variant(self, bundle: Bundle) -> Variant:
+        variant = Variant(bundle, self._secret)
         variant.rehearse(1)
         return variant
 

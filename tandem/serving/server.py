@@ -187,7 +187,7 @@ def work(make: Callable[[], Worker], opened: socket.socket, drain: float, *, att
         looking = asyncio.create_task(worker.look())
         if attached:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), server.handle_exit, signal.SIGTERM, None)
-        sys.stdout.write("ready\n")
+        sys.stdout.write(f"ready http://{':'.join(map(str, opened.getsockname()[:2]))}\n")
         sys.stdout.flush()
         try:
             await server.serve(sockets=[opened])

@@ -1,8 +1,9 @@
 """What the faces share: who answers, from what state, and within which limits."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
+from tandem.clock import naive
 from tandem.serving.admission import Admission
 from tandem.serving.contract import Contract, Limits
 from tandem.serving.core import Core
@@ -62,7 +63,7 @@ class Service:
         """Read the moment that a request names, if it may.
 
         Raises:
-            Refused: it may not.
+            Refused: it may not, or it is none that could be answered.
 
         """
         if at is None:
@@ -71,4 +72,9 @@ class Service:
             raise Refused.of(
                 Fault("$.at", "nothing: this server answers as of now (setting any_moment)", at.isoformat())
             )
-        return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+        try:
+            moment = naive(at)
+            _ = moment - timedelta(days=366)  # ticks and lags are less
+        except OverflowError as exc:
+            raise Refused.of(Fault("$.at", "a moment after the year 1", at.isoformat())) from exc
+        return moment

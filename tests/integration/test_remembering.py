@@ -1,6 +1,7 @@
 """What was acknowledged is there: by real workers, over real HTTP, asked, replayed and followed while they run."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ def shared(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Worksp
     """The same, shared by tests that only ask."""
     root = tmp_path_factory.mktemp("shared") / "workspace"
     subprocess.run(["cp", "-r", str(built.root), str(root)], check=True)  # noqa: S607
+    shutil.rmtree(root / "var" / "ledger", ignore_errors=True)  # what other tests asked
     return known(workspace_at(root))
 
 

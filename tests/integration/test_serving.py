@@ -352,7 +352,7 @@ def test_a_worker_serves_without_frames_and_trainers(built: Workspace) -> None:
         cwd=built.root, env=environment(built.root), stdin=pipe, stdout=pipe, stderr=pipe, text=True,
     ) as worker:  # fmt: skip
         assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
+        assert worker.stdout.readline().startswith("ready http://127.0.0.1:")
         said = worker.communicate()[1]  # its standard input ends, and so does it
     loaded = next(set(line.split()) for line in said.splitlines() if line.startswith("loaded"))
     assert {"onnxruntime", "msgspec", "tandem"} <= loaded
