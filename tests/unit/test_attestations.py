@@ -167,6 +167,10 @@ def test_what_is_no_json_or_too_large_is_refused(trust: Trust, data: bytes) -> N
     assert "it is " in refused(trust, data)
 
 
+def test_one_that_is_good_but_too_large_is_refused(signer: Signer, trust: Trust) -> None:
+    assert "it is larger than an envelope may be" in refused(trust, approval().signed(signer) + b" " * LARGEST)
+
+
 def test_a_private_key_is_its_owners_alone(signer: Signer, tmp_path: Path) -> None:
     path = tmp_path / "ada"
     assert path.stat().st_mode & 0o777 == 0o600
