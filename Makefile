@@ -69,9 +69,10 @@ e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the sa
 repro: $(VENV)/run ## Run the pipeline's changed stages with DVC
 	dvc repro
 
-run: $(VENV)/run ## Data to a served model: run the pipeline, publish and serve (PORT=8080)
+run: $(VENV)/run ## Data to a served model: run the pipeline, publish, sync and serve (PORT=8080)
 	tandem run
 	tandem publish
+	tandem sync
 	exec tandem serve
 
 publish: $(VENV)/run ## Register the bundle that the pipeline made, and hold it against the champion
@@ -83,7 +84,7 @@ features: $(VENV)/run ## Write docs/features.md, the catalogue of features, from
 report: $(VENV)/run ## Write build/report.html: the model's card with plots, a page for a browser
 	tandem report
 
-serve: $(VENV)/run ## Serve the bundle that the pipeline made (PORT=8080)
+serve: $(VENV)/run ## Serve what takes traffic, or what the pipeline made (PORT=8080)
 	exec tandem serve
 
 bench: $(VENV)/dev ## Measure, and write benchmarks/RESULTS.md

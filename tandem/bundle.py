@@ -189,17 +189,18 @@ def _walked(folder: Path) -> tuple[dict[str, Path], set[str]]:
     folders: set[str] = set()
     waiting = [folder]
     while waiting:
-        for entry in os.scandir(waiting.pop()):
-            path = Path(entry.path)
-            name = path.relative_to(folder).as_posix()
-            if entry.is_dir(follow_symlinks=False):
-                folders.add(name)
-                waiting.append(path)
-            else:
-                found[name] = path
-            if len(found) + len(folders) > MOST_FILES:
-                msg = f"{folder} holds more than {MOST_FILES} files"
-                raise BundleError(msg)
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                name = path.relative_to(folder).as_posix()
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(name)
+                    waiting.append(path)
+                else:
+                    found[name] = path
+                if len(found) + len(folders) > MOST_FILES:
+                    msg = f"{folder} holds more than {MOST_FILES} files"
+                    raise BundleError(msg)
     return found, folders
 
 

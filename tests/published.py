@@ -1,17 +1,34 @@
 """What is in a registry once a bundle was published."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from conftest import AS_OF
 
-from tandem.bundle import Bundle
+from tandem.bundle import Bundle, seal
 from tandem.clock import Clock
-from tandem.registry import Registry
+from tandem.registry import Registry, Version
 from tandem.settings import Settings
 
 
 def opened(settings: Settings) -> Registry:
     return Registry("parcels", settings, Clock.stopped(AS_OF))
+
+
+def another(bundle: Bundle, folder: Path, **annotations: str) -> Bundle:
+    """A bundle that differs by what its manifest says of it."""
+    shutil.copytree(bundle.folder, folder)
+    seal(folder, bundle.annotations | annotations)
+    return Bundle.open(folder)
+
+
+def put_in(registry: Registry, bundle: Bundle) -> Version:
+    """Give a bundle its version, without all that publishing makes beside it."""
+    run = registry.client.create_run(registry.experiment()).info.run_id
+    registry.client.log_artifacts(run, str(bundle.folder), "bundle")
+    tags = {"tandem.digest": bundle.digest, "tandem.as_of": bundle.as_of.isoformat(), "tandem.dirty": "no"}
+    return registry.create(run, tags)
 
 
 def runs(registry: Registry) -> list[Any]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -178,6 +179,31 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, change: Callable[[Any]
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=reason):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("size", [0, 1 << 30, 1 << 40])
+def test_a_size_that_is_claimed_or_grown_is_refused_before_a_digest_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    model = next(layer for layer in manifest["layers"] if layer["annotations"][TITLE] == "model.onnx")
+    monkeypatch.setattr("tandem.bundle.sha256_of", lambda _: pytest.fail("it was read"))
+    os.truncate(folder / "model.onnx", size)
+    with pytest.raises(BundleError, match=r"model.onnx is not the file that the manifest names: its size differs"):
+        Bundle.open(folder)
+    model["size"] = size + 1
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"model.onnx is (larger than a bundle's file may be|not the file)"):
+        Bundle.open(folder)
+
+
+def test_an_empty_folder_and_one_with_too_many_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "deep" / "er").mkdir(parents=True)
+    with pytest.raises(BundleError, match="deep is a folder that holds nothing"):
+        Bundle.open(folder)
+    monkeypatch.setattr("tandem.bundle.MOST_FILES", 10)
+    with pytest.raises(BundleError, match="holds more than 10 files"):
         Bundle.open(folder)
 
 

@@ -1,6 +1,5 @@
 """Published: one version and one run for each bundle, whoever publishes it, how often, and however it is cut off."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from shutil import which
@@ -8,13 +7,13 @@ from shutil import which
 import pytest
 from conftest import AS_OF, Workspace
 from msgspec.structs import replace
-from published import opened, whole
+from published import another, opened, whole
 
 from flows.move import bring_in, export
 from flows.promote import promote
 from flows.publish import publish
 from tandem import archive
-from tandem.bundle import Bundle, seal
+from tandem.bundle import Bundle
 from tandem.clock import Clock
 from tandem.errors import BundleError, RegistryError
 from tandem.files import sha256_of
@@ -37,13 +36,6 @@ def _no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def registry(tracked: Settings) -> Registry:
     return opened(tracked)
-
-
-def another(bundle: Bundle, folder: Path, **annotations: str) -> Bundle:
-    """A bundle that differs by what its manifest says of it."""
-    shutil.copytree(bundle.folder, folder)
-    seal(folder, bundle.annotations | annotations)
-    return Bundle.open(folder)
 
 
 def test_the_first_becomes_champion_and_again_nothing_changes(
