@@ -35,10 +35,6 @@ class App:
             headers.append((b"x-request-id", named[:128]))
         if self._service.leaving:
             headers.append(CLOSE)
-        try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
-        except RuntimeError as exc:
-            if "handler is closed" not in str(exc):  # uvloop's word for a client that left just now
-                raise
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
         self._service.counts.answered(name, method, reply.status, perf_counter() - start)
