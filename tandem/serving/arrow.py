@@ -55,14 +55,16 @@ def write(answers: Sequence[Answer]) -> bytes:
 
     columns = {
         "id": _texts([answer.id for answer in answers]),
-        "score": _numbers(pa.float64(), [answer.score for answer in answers]),
-        "threshold": _numbers(pa.float64(), [answer.threshold for answer in answers]),
+        "score": _numbers(pa.float64(), np.float64, [answer.score for answer in answers]),
+        "threshold": _numbers(pa.float64(), np.float64, [answer.threshold for answer in answers]),
         "action": _texts([answer.action for answer in answers]),
         "variant": _texts([answer.variant for answer in answers]),
         "bundle": _texts([answer.bundle for answer in answers]),
-        "tick": _numbers(pa.timestamp("us", "UTC"), [instant(datetime.fromisoformat(each.tick)) for each in answers]),
-        "stale": _numbers(pa.uint8(), [answer.stale for answer in answers]).cast(pa.bool_()),
-        "lateness": _numbers(pa.float64(), [answer.lateness or 0.0 for answer in answers]),
+        "tick": _numbers(
+            pa.timestamp("us", "UTC"), np.int64, [instant(datetime.fromisoformat(each.tick)) for each in answers]
+        ),
+        "stale": _numbers(pa.uint8(), np.uint8, [answer.stale for answer in answers]).cast(pa.bool_()),
+        "lateness": _numbers(pa.float64(), np.float64, [answer.lateness or 0.0 for answer in answers]),
         "unknown": _lists([answer.unknown or () for answer in answers]),
         "out_of_range": _lists([answer.out_of_range or () for answer in answers]),
     }
@@ -74,12 +76,11 @@ def write(answers: Sequence[Answer]) -> bytes:
     return written
 
 
-def _numbers(kind: "pa.DataType", values: Sequence[float]) -> "pa.Array":
-    """Make a column of buffers: pyarrow loads pandas, where it is, to look at a list."""
+def _numbers(kind: "pa.DataType", dtype: type[np.generic], values: Sequence[float]) -> "pa.Array":
+    """Make a column of a buffer: pyarrow loads pandas, where it is, to look at a list."""
     import pyarrow as pa  # noqa: PLC0415
 
-    data = np.array(values, np.int64 if pa.types.is_timestamp(kind) else kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.array(values, dtype))])
 
 
 def _texts(values: Sequence[str]) -> "pa.Array":
