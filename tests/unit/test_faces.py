@@ -236,7 +236,8 @@ def test_columns_that_no_field_has_are_told(contract: Contract, columns: dict[st
 
 
 def test_any_damage_to_a_stream_is_told(contract: Contract) -> None:
-    whole = streamed(pa.table({"name": ["a", "b"], "size": [1, None]}))
+    columns = {"name": pa.array(["a", "b" * 20], pa.string_view()), "at": pa.array([1, None], pa.timestamp("ns"))}
+    whole = streamed(pa.table(columns))
     told = set()
     for place in range(len(whole)):
         for body in (whole[:place], whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]):
