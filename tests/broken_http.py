@@ -16,6 +16,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pyarrow as pa
 
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -24,6 +25,8 @@ HANG = 20.0
 BRIEF = 0.3
 """Seconds that most cases wait for an answer that may never be due, as the request is not whole."""
 AT_ONCE = 16
+GROWTH = 1.05
+"""Of the memory that a server holds, at most."""
 
 
 @dataclass
@@ -280,13 +283,24 @@ async def ask(address: str, cases: int, seed: int = 0) -> Outcome:
     return outcome
 
 
+def memory(process: int) -> int:
+    """Tell the bytes that a process holds."""
+    return psutil.Process(process).memory_info().rss
+
+
 def main() -> int:
-    """Ask a server that runs, and say what came of it."""
-    address, cases, *seed = sys.argv[1:]
-    outcome = asyncio.run(ask(address, int(cases), int(seed[0]) if seed else 0))
-    sys.stdout.write(f"{cases} cases, answered {dict(sorted(outcome.statuses.items()))}\n")
+    """Ask a server that runs, and say what came of it; with its process also what it keeps after a first quarter."""
+    address, given, *process = sys.argv[1:]
+    cases, held = int(given), []
+    outcome = asyncio.run(ask(address, cases // 4))
+    held += [memory(int(each)) for each in process]
+    more = asyncio.run(ask(address, cases - cases // 4, 1))
+    held += [memory(int(each)) for each in process]
+    outcome.failed += more.failed
+    sys.stdout.write(f"{cases} cases, answered {dict(sorted((outcome.statuses + more.statuses).items()))}\n")
+    sys.stdout.write(f"memory {' then '.join(f'{size / 2**20:.1f} MiB' for size in held)}\n" if held else "")
     sys.stdout.writelines(f"{failed}\n" for failed in outcome.failed)
-    return bool(outcome.failed)
+    return bool(outcome.failed) or bool(held and held[-1] > held[0] * GROWTH)
 
 
 if __name__ == "__main__":

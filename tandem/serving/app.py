@@ -42,12 +42,8 @@ class App:
         headers += [(name, told) for name in PASSED_ON if (told := call.headers.get(name)) and TOLD.fullmatch(told)]
         if self._service.leaving:
             headers.append(CLOSE)
-        try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
-        except RuntimeError as exc:
-            if "handler is closed" not in str(exc):  # uvloop's word for a client that left just now
-                raise
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
         if self._service.log_all or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log(call, reply, perf_counter() - start)
         counts = self._service.counts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.serving.contract import Contract, Instance, Limits, instant
+from tandem.serving.contract import EPOCH, MICROSECOND, Contract, Instance, Limits, instant
 from tandem.serving.core import Answer
 from tandem.serving.forms import Row, once, rows_of
 from tandem.serving.refused import Fault, Header, Refused
@@ -55,14 +55,16 @@ def write(answers: Sequence[Answer]) -> bytes:
 
     columns = {
         "id": _texts([answer.id for answer in answers]),
-        "score": _numbers(pa.float64(), [answer.score for answer in answers]),
-        "threshold": _numbers(pa.float64(), [answer.threshold for answer in answers]),
+        "score": _numbers(pa.float64(), np.float64, [answer.score for answer in answers]),
+        "threshold": _numbers(pa.float64(), np.float64, [answer.threshold for answer in answers]),
         "action": _texts([answer.action for answer in answers]),
         "variant": _texts([answer.variant for answer in answers]),
         "bundle": _texts([answer.bundle for answer in answers]),
-        "tick": _numbers(pa.timestamp("us", "UTC"), [instant(datetime.fromisoformat(each.tick)) for each in answers]),
-        "stale": _numbers(pa.uint8(), [answer.stale for answer in answers]).cast(pa.bool_()),
-        "lateness": _numbers(pa.float64(), [answer.lateness or 0.0 for answer in answers]),
+        "tick": _numbers(
+            pa.timestamp("us", "UTC"), np.int64, [instant(datetime.fromisoformat(each.tick)) for each in answers]
+        ),
+        "stale": _numbers(pa.uint8(), np.uint8, [answer.stale for answer in answers]).cast(pa.bool_()),
+        "lateness": _numbers(pa.float64(), np.float64, [answer.lateness or 0.0 for answer in answers]),
         "unknown": _lists([answer.unknown or () for answer in answers]),
         "out_of_range": _lists([answer.out_of_range or () for answer in answers]),
     }
@@ -74,12 +76,11 @@ def write(answers: Sequence[Answer]) -> bytes:
     return written
 
 
-def _numbers(kind: "pa.DataType", values: Sequence[float]) -> "pa.Array":
-    """Make a column of buffers: pyarrow loads pandas, where it is, to look at a list."""
+def _numbers(kind: "pa.DataType", dtype: type[np.generic], values: Sequence[float]) -> "pa.Array":
+    """Make a column of a buffer: pyarrow loads pandas, where it is, to look at a list."""
     import pyarrow as pa  # noqa: PLC0415
 
-    data = np.array(values, np.int64 if pa.types.is_timestamp(kind) else kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.array(values, dtype))])
 
 
 def _texts(values: Sequence[str]) -> "pa.Array":
@@ -157,13 +158,15 @@ def _values(name: str, column: "pa.Array", limits: Limits) -> list[Any]:
     kind, types = column.type, pa.types
     if types.is_timestamp(kind):
         options = pa.compute.CastOptions(pa.timestamp("us", "UTC"), allow_time_truncate=True)
-        column = column.cast(options=options)
-    elif types.is_string_view(kind):  # many views may show the same text
-        lengths = np.frombuffer(column.buffers()[1], "<i4").reshape(-1, 4)[:, 0]
+        instants = column.cast(options=options).cast(pa.int64()).to_pylist()  # as times they would load pandas
+        return _times(name, instants)
+    if types.is_string_view(kind) and len(column):  # many views may show the same text
+        lengths = np.frombuffer(column.buffers()[1], "<i4", 4 * len(column)).reshape(-1, 4)[:, 0]
         if int(lengths.sum(dtype=np.int64)) > limits.body:
             raise Refused.of(Fault(f"$.{name}", f"texts of {limits.body} bytes together", "more"))
     elif not (
         types.is_string(kind)
+        or types.is_string_view(kind)
         or types.is_large_string(kind)
         or types.is_integer(kind)
         or types.is_floating(kind)
@@ -171,8 +174,12 @@ def _values(name: str, column: "pa.Array", limits: Limits) -> list[Any]:
         or types.is_null(kind)
     ):
         raise Refused.of(Fault(f"$.{name}", "text, numbers, booleans or timestamps", str(kind)[:60]))
-    try:
-        values: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError) as exc:
-        raise Refused.of(Fault(f"$.{name}", "times of the years 1 to 9999", str(exc)[:60])) from exc
+    values: list[Any] = column.to_pylist()
     return values
+
+
+def _times(name: str, instants: Sequence[int | None]) -> list[datetime | None]:
+    try:
+        return [None if value is None else EPOCH + value * MICROSECOND for value in instants]
+    except OverflowError as exc:
+        raise Refused.of(Fault(f"$.{name}", "times of the years 1 to 9999", str(exc)[:60])) from exc

@@ -1,15 +1,12 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tandem.serving.refused import PROBLEM, Refused
-
-if TYPE_CHECKING:
-    pass
 
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
@@ -33,6 +30,7 @@ class Protocol(HttpToolsProtocol):
         self._fed = self._size = 0
         """Bytes since something of it came whole, and of the last that came."""
         self._in_head = self._over = False
+        self._answered: RequestResponseCycle | None = None
         self._left, self._moved = 0, self._since
         """Bytes that the client has not taken yet, and when it took some."""
 
@@ -55,6 +53,17 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as exc:
             why = exc.__context__
             self._refuse(why if isinstance(why, Refused) else Refused(*BROKEN))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered; uvicorn tells the last one that came, which may be another."""
+        if self._answered:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """Begin with a request."""

@@ -15,7 +15,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that is wrong with a body."""
 
     path: str
-    """Where, as in `$.instances[0].field`."""
+    """Where, as in `$.instances[0].name`."""
     expected: str
     got: str = ""
 
