@@ -30,7 +30,8 @@ def serve(folder: Path | None, params: Params, settings: Settings, address: tupl
     with reserved(*address) as taken:
         words = ["--host", host, "--port", str(taken), *(["--bundle", str(folder)] if folder else [])]
         words += ["--standing", params.as_of.isoformat()] if problem.replayed else []
-        workers = Workers([sys.executable, "-m", "tandem.serving", "--attached", *words], count)
+        beside = [sys.executable, "-m", "flows.cli", "sync", "--watch", "--refresh", "--attached"]
+        workers = Workers([sys.executable, "-m", "tandem.serving", "--attached", *words], count, beside)
         return workers.run(lambda: invite(problem.example(), f"http://{host}:{taken}"))
 
 

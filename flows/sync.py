@@ -1,9 +1,6 @@
 """Serve what the registry says: fetch, check, rehearse, lay out, and change traffic in one step, or leave it."""
 
-import signal
-from collections.abc import Callable
 from inspect import unwrap
-from threading import Event
 from time import monotonic
 
 from tandem.clock import wall_now
@@ -67,20 +64,23 @@ def _taken_up(registry: Registry, state: State, before: Traffic | None, settings
     return after
 
 
-def watch(registry: Registry, settings: Settings, every: float, tell: Callable[[str], None]) -> None:
-    """Sync whenever the registry says something new, until SIGTERM or Ctrl-C; a round that fails is told once."""
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    mark, due, told = None, 0.0, ""
-    while not stop.is_set():
-        now = registry.mark()
-        if now != mark or monotonic() >= due:
-            said = _round(registry, settings)
-            if said != told:
-                tell(said)
-            mark, due, told = now, monotonic() + AGAIN, said
-        stop.wait(every)
+class Watch:
+    """Syncs whenever the registry says something new, and now and then in any case."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        """Look at nothing yet."""
+        self._registry, self._settings = registry, settings
+        self._mark: object = None
+        self._due, self._told = 0.0, ""
+
+    def look(self) -> str | None:
+        """Sync if it is time to; say what came of it, once."""
+        mark = self._registry.mark()
+        if mark == self._mark and monotonic() < self._due:
+            return None
+        said, before = _round(self._registry, self._settings), self._told
+        self._mark, self._due, self._told = mark, monotonic() + AGAIN, said
+        return said if said != before else None
 
 
 def _round(registry: Registry, settings: Settings) -> str:

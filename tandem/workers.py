@@ -44,9 +44,9 @@ def reserved(host: str, port: int) -> Iterator[int]:
 class Workers:
     """Some processes of the same command, which say `ready` and leave when their standard input ends."""
 
-    def __init__(self, command: Sequence[str], count: int) -> None:
-        """Start none yet."""
-        self._command, self._count = command, count
+    def __init__(self, command: Sequence[str], count: int, beside: Sequence[str]) -> None:
+        """Start none yet; one process beside them does what they do without."""
+        self._command, self._count, self._beside = command, count, beside
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stop = threading.Event()
         self._ends: deque[float] = deque(maxlen=TRIES)
@@ -55,9 +55,10 @@ class Workers:
         """Keep them running until SIGTERM or Ctrl-C; give the code to end with."""
         before = {sent: signal.signal(sent, self._told) for sent in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._processes = [self._start() for _ in range(self._count)]
+            self._processes = [self._start(self._command) for _ in range(self._count)]
             if all(self._is_ready(process) for process in self._processes):
                 when_ready()
+                self._processes.append(self._start(self._beside))
                 self._keep()
             return 0 if self._stop.is_set() else next(filter(None, (p.poll() for p in self._processes)), 1)
         finally:
@@ -65,8 +66,9 @@ class Workers:
             for sent, handler in before.items():
                 signal.signal(sent, handler)
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own
+    def _start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        told = subprocess.DEVNULL if command is self._beside else subprocess.PIPE
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=told)  # noqa: S603 - our own
 
     def _is_ready(self, process: "subprocess.Popen[bytes]") -> bool:
         return process.stdout is not None and process.stdout.readline().startswith(b"ready")
@@ -80,8 +82,8 @@ class Workers:
                 self._ends.append(monotonic())
                 if len(self._ends) == TRIES and self._ends[-1] - self._ends[0] < PATIENCE:
                     return
-                log.warning("a worker ended with %s, and is started again", process.returncode)
-                self._processes[place] = self._start()
+                log.warning("a process ended with %s, and is started again", process.returncode)
+                self._processes[place] = self._start(self._command if place < self._count else self._beside)
 
     def _told(self, sent: int, _: FrameType | None) -> None:
         self._stop.set()

@@ -34,6 +34,10 @@ def sync(
     *,
     watching: Annotated[bool, typer.Option("--watch", help="Again and again, until SIGTERM or Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="Between two looks of a watch.")] = 1.0,
+    refreshing: Annotated[
+        bool, typer.Option("--refresh", help="With --watch: write the snapshots that fall due, too.")
+    ] = False,
+    attached: Annotated[bool, typer.Option("--attached", help="With --watch: until standard input ends.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let what the registry says take traffic.
@@ -41,17 +45,20 @@ def sync(
     Each bundle is fetched, checked, rehearsed and laid out, and traffic changes in one step. What is refused is told,
     here and in the audit, and what was served before goes on; exits with 1 then.
 
+    With --watch it is the platform's process beside a server, which also answers what a score is made of.
+
     Example: tandem sync
     """
     from tandem import log  # noqa: PLC0415
 
     log.set_up()
     from flows.sync import sync as flow  # noqa: PLC0415
-    from flows.sync import watch  # noqa: PLC0415
 
-    _, settings = read()
+    params, settings = read()
     if watching:
-        watch(registry(), settings, every, say)
+        from flows.platform import Supply, supply  # noqa: PLC0415
+
+        supply(registry(), params, settings, Supply(every, refreshing, attached), say)
         return
     found = flow(registry(), settings)
     say_json(found.facts()) if as_json else say(found.line)
