@@ -4,6 +4,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+OF_UVICORN = ("watchfiles", "websockets", "wsproto", "h11", "yaml")
+"""9 MiB, for what no server of ours does."""
+
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:

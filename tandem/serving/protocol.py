@@ -4,9 +4,12 @@ from time import monotonic
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from tandem.imports import OF_UVICORN, without
 from tandem.serving.refused import PROBLEM, Refused
+
+with without(*OF_UVICORN):
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
