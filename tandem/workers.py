@@ -48,7 +48,7 @@ class Workers:
         """Start none yet; one process beside them does what they do without."""
         self._command, self._count, self._beside = command, count, beside
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._stop = threading.Event()
+        self._stop, self._ready = threading.Event(), False
         self._ends: deque[float] = deque(maxlen=TRIES)
 
     def run(self, when_ready: Callable[[], None]) -> int:
@@ -57,6 +57,7 @@ class Workers:
         try:
             self._processes = [self._start(self._command) for _ in range(self._count)]
             if all(self._is_ready(process) for process in self._processes):
+                self._ready = True
                 when_ready()
                 self._processes.append(self._start(self._beside))
                 self._keep()
@@ -67,8 +68,9 @@ class Workers:
                 signal.signal(sent, handler)
 
     def _start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start one in a group of its own: a terminal's Ctrl-C is for us, and we tell them."""
         told = subprocess.DEVNULL if command is self._beside else subprocess.PIPE
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=told)  # noqa: S603 - our own
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=told, process_group=0)  # noqa: S603 - our own
 
     def _is_ready(self, process: "subprocess.Popen[bytes]") -> bool:
         return process.stdout is not None and process.stdout.readline().startswith(b"ready")
@@ -86,14 +88,18 @@ class Workers:
                 self._processes[place] = self._start(self._command if place < self._count else self._beside)
 
     def _told(self, sent: int, _: FrameType | None) -> None:
+        """Pass a signal on to the workers; before they are ready Ctrl-C would end them with a traceback."""
         self._stop.set()
-        for process in self._processes:
-            process.send_signal(sent)
+        for process in self._processes[: self._count]:
+            process.send_signal(sent if self._ready else signal.SIGTERM)
 
     def _end(self) -> None:
-        """Wait for those that were told to leave; otherwise the end of their standard input tells them."""
-        for process in self._processes:
-            if process.stdin and not self._stop.is_set():
+        """Wait for workers that were told to leave; the end of standard input tells all others."""
+        for place, process in enumerate(self._processes):
+            if process.stdin and not (self._stop.is_set() and place < self._count):
                 process.stdin.close()
         for process in self._processes:
             process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()

@@ -22,7 +22,7 @@ from conftest import ROOT
 from flows.cli import app
 from tasks.show import figures_table
 
-RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/registry.md")
+RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/registry.md", "docs/serving.md")
 """Pages whose `sh` blocks are run, in their order; no other page has any."""
 SERVERS = {"make run", "make serve", "tandem serve"}
 """They stay in the foreground: started as in a terminal of their own, and stopped by SIGTERM at the end of the page."""
@@ -82,7 +82,7 @@ def terminal(words: str, folder: Path, beside: dict[str, str]) -> Iterator[None]
         said: list[str] = []
         for line in server.stdout:
             said.append(line)
-            if line.startswith("serving bundle"):
+            if line.startswith("serving on"):
                 break
         else:
             pytest.fail(f"{words}: ended before it served\n{''.join(said)}")
