@@ -63,7 +63,16 @@ def unpack(source: Path, target: Path) -> Bundle:
         with atomic_folder(target) as folder:
             _lay_out(source, folder)
             _check(source, Bundle.open(folder))
-    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (
+        tarfile.TarError,
+        OSError,
+        EOFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as exc:
         msg = f"{source} is no bundle's archive, or was damaged: {exc!r}"
         raise BundleError(msg) from exc
     return Bundle.open(target)

@@ -85,7 +85,7 @@ class Bundle:
             kind, layers = manifest["artifactType"], manifest["layers"]
             named = {layer["annotations"][TITLE]: (layer["digest"], layer["size"]) for layer in layers}
             datetime.fromisoformat(manifest["annotations"]["tandem.as_of"])
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
             msg = f"{path} is no bundle's manifest: {exc!r}"
             raise BundleError(msg) from exc
         if kind != ARTIFACT or len(named) != len(layers):

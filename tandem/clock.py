@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
 
 from pydantic import Field, ValidationError
 
 from tandem.errors import ParamsError
 from tandem.files import write_text
-from tandem.params import Frozen, Instant, Params
+from tandem.params import Frozen, Instant, Params, wrong_in
 from tandem.problem import Problem
 from tandem.settings import Settings
 
@@ -26,20 +25,40 @@ class Clock(Frozen):
     speed: float = Field(default=1.0, ge=0, le=1e9, description="0: it stands")
 
     def now(self) -> datetime:
-        """Tell world time, to the microsecond."""
-        return self.world_start + (wall_now() - self.wall_start) * self.speed
+        """Tell world time, to the microsecond.
+
+        Raises:
+            ParamsError: it has left the years that can be told.
+
+        """
+        try:
+            return self.world_start + (wall_now() - self.wall_start) * self.speed
+        except OverflowError as exc:
+            past = f"world time has gone past the year 9999, at {self.speed:g} seconds a second"
+            msg = f"{past}: `tandem clock set MOMENT` brings it back"
+            raise ParamsError(msg) from exc
 
     def wall_of(self, moment: datetime) -> datetime | None:
         """Tell when by the wall it will be, or was, that moment of the world; never, if the clock stands."""
         return self.wall_start + (moment - self.world_start) / self.speed if self.speed else None
 
-    def at(self, moment: datetime) -> Self:
+    def at(self, moment: datetime) -> "Clock":
         """Go on from another moment, as fast as before."""
-        return self.model_copy(update={"world_start": moment, "wall_start": wall_now()})
+        return Clock(world_start=moment, wall_start=wall_now(), speed=self.speed)
 
     def at_speed(self, speed: float) -> "Clock":
-        """Go on from now, faster or slower."""
-        return Clock(world_start=self.now(), wall_start=wall_now(), speed=speed)
+        """Go on from now, faster or slower.
+
+        Raises:
+            ParamsError: no clock goes so fast.
+
+        """
+        now = self.now()
+        try:
+            return Clock(world_start=now, wall_start=wall_now(), speed=speed)
+        except ValidationError as exc:
+            msg = f"no clock goes at {speed:g} world seconds a second: {', '.join(wrong_in(exc))}"
+            raise ParamsError(msg) from exc
 
     @classmethod
     def load(cls, path: Path, standing: datetime | None = None) -> "Clock":
@@ -54,8 +73,11 @@ class Clock(Frozen):
         except FileNotFoundError:
             wall = wall_now()
             return cls(world_start=wall, wall_start=wall) if standing is None else cls.stopped(standing)
-        except (OSError, ValidationError) as exc:
-            msg = f"{path} is no clock: {exc}. `tandem clock set MOMENT` makes it anew"
+        except ValidationError as exc:
+            msg = f"{path} is no clock: {', '.join(wrong_in(exc))}. Delete it, then `tandem clock set MOMENT`"
+            raise ParamsError(msg) from exc
+        except OSError as exc:
+            msg = f"{path} cannot be read: {exc}"
             raise ParamsError(msg) from exc
 
     @classmethod

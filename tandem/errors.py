@@ -1,11 +1,12 @@
 """Every failure a caller may want to tell apart; an entry point prints the message and exits with the code.
 
 TandemError
-├── ParamsError          params.yaml is missing, malformed or has an unknown key
+├── ParamsError          params.yaml, the environment or the clock is missing, malformed or has an unknown key
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
 │   └── UnreachableError it cannot be had just now; it may be, later
+├── UnwritableError      the disk is full, or nothing may be written there
 ├── MissingError         what a command reads has not been made yet
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
@@ -23,6 +24,14 @@ TandemError
 
 from collections.abc import Sequence
 
+LONGEST = 60
+
+
+def brief(value: object) -> str:
+    """Show a value in a message; the beginning of a long one is enough."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
 
 class TandemError(Exception):
     """Base class: the only one an entry point catches."""
@@ -31,7 +40,7 @@ class TandemError(Exception):
 
 
 class ParamsError(TandemError):
-    """params.yaml is missing, malformed or has an unknown key."""
+    """params.yaml, the environment or the clock is missing, malformed or has an unknown key."""
 
 
 class ProblemError(TandemError):
@@ -48,6 +57,10 @@ class SourceError(TandemError):
 
 class UnreachableError(SourceError):
     """A pinned file cannot be had just now; it may be, later."""
+
+
+class UnwritableError(TandemError):
+    """The disk is full, or nothing may be written there."""
 
 
 class MissingError(TandemError):

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from tandem.params import Frozen
+from tandem.errors import ParamsError
+from tandem.params import Frozen, wrong_in
 
 PREFIX = "TANDEM_"
 Accept = Literal["any", "attested"]
@@ -32,9 +33,19 @@ class Settings(Frozen):
 
     @classmethod
     def load(cls) -> Self:
-        """Read the environment; pydantic-settings would do it too, for a quarter of a second in every process."""
+        """Read the environment; pydantic-settings would do it too, for a quarter of a second in every process.
+
+        Raises:
+            ParamsError: a variable is not what it may be.
+
+        """
         given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.model_fields}
-        return cls.model_validate({name: value for name, value in given.items() if value is not None})
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value is not None})
+        except ValidationError as exc:
+            names = [PREFIX + str(error["loc"][0]).upper() for error in exc.errors()]
+            msg = f"the environment is not valid, in {', '.join(names)}:"
+            raise ParamsError("\n  ".join([msg, *wrong_in(exc)])) from exc
 
     @property
     def landing(self) -> Path:
