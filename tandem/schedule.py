@@ -83,16 +83,27 @@ def alone(folder: Path, name: str) -> Iterator[None]:
         BusyError: another one is at it.
 
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    lock = _lock(folder, name)
     try:
-        lock.acquire()
+        lock.acquire(timeout=0)
     except Timeout as exc:
         raise BusyError(name) from exc
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def in_turn(folder: Path, name: str) -> Iterator[None]:
+    """Wait until nobody else in this workspace does it, for what is done in a moment."""
+    with _lock(folder, name):
+        yield
+
+
+def _lock(folder: Path, name: str) -> FileLock:
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{name}.lock")
 
 
 def days_due(done: datetime | None, first: datetime, now: datetime) -> list[datetime]:
