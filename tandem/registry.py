@@ -160,6 +160,15 @@ class Registry:
         source = f"{self.client.get_run(run).info.artifact_uri}/{FOLDER}"
         return Version.read(self.client.create_model_version(self.problem, source, run, tags))
 
+    def committed(self, version: Version, commit: str) -> Version:
+        """Say of a version that a commit holds by now what it was made of; only inside of `lock`."""
+        self.record("commit", digest=version.digest, version=version.version, commit=commit)
+        for name, value in ((COMMIT, commit), (DIRTY, "false")):
+            self.client.set_tag(version.run, name, value)
+        for name, value in ((COMMIT, commit), (DIRTY, "no")):  # the last one says that all is done
+            self.client.set_model_version_tag(self.problem, str(version.version), name, value)
+        return version.model_copy(update={"commit": commit, "dirty": False})
+
     def propose(self, version: Version, proposal: dict[str, Any]) -> None:
         """Write beside a version what it should be, and why."""
         self.client.set_model_version_tag(self.problem, str(version.version), PROPOSAL, json.dumps(proposal))

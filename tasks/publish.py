@@ -35,6 +35,8 @@ def register(registry: Registry, bundle: Bundle, origin: Origin) -> Version:
         version = there[0] if there else _version(registry, bundle, origin, run)
         if not any(event["event"] == "publish" and event["digest"] == bundle.digest for event in registry.events()):
             registry.record("publish", digest=bundle.digest, version=version.version, commit=origin.commit)
+        if version.dirty and origin.commit and not origin.dirty:
+            version = registry.committed(version, origin.commit)
     return version
 
 

@@ -121,6 +121,14 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     with pytest.raises(RegistryError, match="no commit holds"):
         promote(registry, "1", "champion", None, "all the same")
 
+    git(rebuilt.root, "revert", "--quiet", "--no-edit", "HEAD")
+    version, proposal = publish(registry, bundle, tracked)
+    assert (version.version, version.commit) == (1, git(rebuilt.root, "rev-parse", "HEAD"))
+    assert proposal["reason"].startswith("the first of this workspace"), "a commit holds it now"
+    assert registry.versions() == [version]
+    assert registry.client.get_run(version.run).data.tags["tandem.dirty"] == "false"
+    assert [event["event"] for event in registry.events()] == ["publish", "commit", "promote"]
+
 
 def test_exported_and_imported_it_is_the_same_bundle(
     registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path
