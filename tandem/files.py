@@ -50,8 +50,13 @@ def canonical_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    """Tell a full disk and a folder that may not be written from what is wrong with us."""
+def writing(target: Path) -> Iterator[None]:
+    """Tell a full disk and a folder that may not be written from what is wrong with us.
+
+    Raises:
+        UnwritableError: it is one of those.
+
+    """
     try:
         yield
     except OSError as exc:
@@ -69,7 +74,7 @@ def atomic(target: Path) -> Iterator[Path]:
         UnwritableError: the disk is full, or nothing may be written there.
 
     """
-    with _explained(target):
+    with writing(target):
         if target.exists() and not target.is_file():  # a device, which for root would be a file from then on
             raise OSError(errno.EEXIST, "it is there, and no file", str(target))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +106,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         UnwritableError: the disk is full, or nothing may be written there.
 
     """
-    with _explained(target):
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary, former = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
         temporary.mkdir()

@@ -25,6 +25,7 @@ from tandem import ledger
 from tandem.bundle import Bundle
 from tandem.clock import Clock, wall_now
 from tandem.errors import BundleError, ConflictError, MissingError
+from tandem.files import writing
 from tandem.params import Frozen
 from tandem.settings import Settings
 from tandem.tracking import QUIET
@@ -133,10 +134,15 @@ class Registry:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only one who writes; what another left unfinished is finished first."""
-        folder = self._audit.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock", poll_interval=0.01):
+        path = self._audit.parent / "lock"
+        lock = FileLock(path, poll_interval=0.01)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def experiment(self) -> str:
         """Find the problem's experiment, or make it; its files are beside a database that is a file."""

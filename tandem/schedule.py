@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from tandem.clock import wall_now
 from tandem.errors import BusyError, LateError, MissingError, ParamsError
-from tandem.files import write_text
+from tandem.files import write_text, writing
 from tandem.params import Frozen, Instant
 
 DAY = timedelta(days=1)
@@ -83,9 +83,8 @@ def alone(folder: Path, name: str) -> Iterator[None]:
         BusyError: another one is at it.
 
     """
-    lock = _lock(folder, name)
     try:
-        lock.acquire(timeout=0)
+        lock = _locked(folder, name, wait=False)
     except Timeout as exc:
         raise BusyError(name) from exc
     try:
@@ -97,13 +96,20 @@ def alone(folder: Path, name: str) -> Iterator[None]:
 @contextmanager
 def in_turn(folder: Path, name: str) -> Iterator[None]:
     """Wait until nobody else in this workspace does it, for what is done in a moment."""
-    with _lock(folder, name):
+    lock = _locked(folder, name, wait=True)
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def _lock(folder: Path, name: str) -> FileLock:
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{name}.lock")
+def _locked(folder: Path, name: str, *, wait: bool) -> FileLock:
+    path = folder / f"{name}.lock"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(timeout=-1 if wait else 0)
+    return lock
 
 
 def days_due(done: datetime | None, first: datetime, now: datetime) -> list[datetime]:
