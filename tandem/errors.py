@@ -19,6 +19,7 @@ TandemError
 ├── BusyError            another one is doing it in this workspace
 ├── LateError            what a schedule should have done was not done lately
 └── RegistryError        what was asked of the registry cannot be, or would not make sense
+    ├── TrackerError     MLflow cannot be reached, or refuses; it may not, later
     └── ConflictError    somebody changed it in the meantime
 """
 
@@ -105,6 +106,10 @@ class LedgerError(TandemError):
 
 class RegistryError(TandemError):
     """What was asked of the registry cannot be, or would not make sense."""
+
+
+class TrackerError(RegistryError):
+    """MLflow cannot be reached, or refuses what it is asked; it may not, later."""
 
 
 class ConflictError(RegistryError):
