@@ -130,6 +130,20 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     assert [event["event"] for event in registry.events()] == ["publish", "commit", "promote"]
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "features.json", "source.tar"])
+def test_a_bundle_that_lacks_a_part_is_not_published(
+    registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(bundle.folder, tmp_path / "less")
+    (tmp_path / "less" / name).unlink()
+    seal(tmp_path / "less", bundle.annotations)
+    packed = archive.export(Bundle.open(tmp_path / "less"), tmp_path / "less.tar")
+    with pytest.raises(BundleError, match=f"holds no {name}: it is not published"):
+        bring_in(registry, packed, tracked)
+    assert registry.versions() == []
+    assert registry.state() == State()
+
+
 def test_exported_and_imported_it_is_the_same_bundle(
     registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path
 ) -> None:
