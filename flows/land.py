@@ -6,6 +6,7 @@ from tandem.landing import Pin, Pins
 from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import operation
+from tandem.schedule import in_turn
 from tandem.settings import Settings
 from tasks.ingest import known_days, parts_of
 from tasks.landing import land_file, landed_files, pin_of
@@ -21,12 +22,16 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     """
     problem = load_problem(params.problem)
     lock = settings.data / "sources.lock"
-    pins = Pins.load(lock) if lock.exists() else Pins(pins=())
     declared = problem.source(source)
-    beside = landed_files(pins, problem, settings.landing, declared.beside)
+    beside = landed_files(_pins(lock), problem, settings.landing, declared.beside)
     pin = pin_of(file, f"{problem.name}/{source}", fetch)
     [part] = parts_of(declared, {pin.sha256: file}, beside, problem, settings.cache)
     land_file(file, settings.landing, pin)
     known = pin.model_copy(update={"known": known_days(part)})
-    pins.with_pin(known).save(lock)
+    with in_turn(settings.schedule, "land"):  # or of two at once one would be forgotten
+        _pins(lock).with_pin(known).save(lock)
     return known
+
+
+def _pins(lock: Path) -> Pins:
+    return Pins.load(lock) if lock.exists() else Pins(pins=())

@@ -22,6 +22,12 @@ IMAGE = "application/vnd.oci.image.manifest.v1+json"
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
 
 
+DAMAGED = (
+    tarfile.TarError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
+)  # fmt: skip
+"""What readers raise at what they cannot read."""
+
+
 def export(bundle: Bundle, target: Path, said: Collection[bytes] = ()) -> Path:
     """Write a bundle's archive in one step, with what is said about it; the same gives the same bytes."""
     with atomic(target) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
@@ -80,7 +86,16 @@ def unpack(source: Path, target: Path) -> tuple[Bundle, list[bytes]]:
         with atomic_folder(target) as folder:
             said = _lay_out(source, folder)
             _check(source, Bundle.open(folder), said)
-    except (tarfile.TarError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as exc:
+    except (
+        tarfile.TarError,
+        OSError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as exc:
         msg = f"{source} is no bundle's archive, or was damaged: {exc!r}"
         raise BundleError(msg) from exc
     return Bundle.open(target), said

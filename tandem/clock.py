@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DAY = 1440
 """Minutes."""
+FASTEST = 1e9
+"""World seconds in a second."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,22 @@ class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     world_start: datetime
     wall_start: datetime
-    speed: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 1.0
+    speed: Annotated[float, msgspec.Meta(ge=0, le=FASTEST)] = 1.0
     """0: it stands."""
 
     def now(self) -> datetime:
-        """Tell world time, to the microsecond."""
-        return self.world_start + (wall_now() - self.wall_start) * self.speed
+        """Tell world time, to the microsecond.
+
+        Raises:
+            ParamsError: it has left the years that can be told.
+
+        """
+        try:
+            return self.world_start + (wall_now() - self.wall_start) * self.speed
+        except OverflowError as exc:
+            past = f"world time has gone past the year 9999, at {self.speed:g} seconds a second"
+            msg = f"{past}: `tandem clock set MOMENT` brings it back"
+            raise ParamsError(msg) from exc
 
     def wall_of(self, moment: datetime) -> datetime | None:
         """Tell when by the wall it will be, or was, that moment of the world; never, if the clock stands."""
@@ -66,10 +78,18 @@ class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def at(self, moment: datetime) -> "Clock":
         """Go on from another moment, as fast as before."""
-        return Clock(moment, wall_now(), self.speed)
+        return Clock(naive(moment), wall_now(), self.speed)
 
     def at_speed(self, speed: float) -> "Clock":
-        """Go on from now, faster or slower."""
+        """Go on from now, faster or slower.
+
+        Raises:
+            ParamsError: no clock goes so fast.
+
+        """
+        if not 0 <= speed <= FASTEST:
+            msg = f"no clock goes at {speed:g} world seconds a second: 0 to {FASTEST:g} it may"
+            raise ParamsError(msg)
         return Clock(self.now(), wall_now(), speed)
 
     @classmethod
@@ -85,8 +105,11 @@ class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except FileNotFoundError:
             wall = wall_now()
             return cls(wall, wall) if standing is None else cls.stopped(standing)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
-            msg = f"{path} is no clock: {exc}. `tandem clock set MOMENT` makes it anew"
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            msg = f"{path} is no clock: {exc}. Delete it, then `tandem clock set MOMENT`"
+            raise ParamsError(msg) from exc
+        except OSError as exc:
+            msg = f"{path} cannot be read: {exc}"
             raise ParamsError(msg) from exc
         return cls(naive(found.world_start), naive(found.wall_start), found.speed)
 

@@ -45,7 +45,7 @@ class Fact(Row):
     @dy.rule()
     def instants_are_of_this_era(cls) -> pl.Expr:  # noqa: N805
         """A clock gone wrong makes dates that nothing else would catch."""
-        return pl.col("known_at").dt.year().is_between(1970, 2200)
+        return pl.all_horizontal(pl.col("event_at", "known_at").dt.year().is_between(1970, 2200))
 
 
 def marked(contract: Contract, mark: dict[str, bool]) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Every failure a caller may want to tell apart; an entry point prints the message and exits with the code.
 
 TandemError
-├── ParamsError          params.yaml is missing, malformed or has an unknown key
-├── SettingsError        an environment variable of ours holds what it cannot
+├── ParamsError          params.yaml, the environment or the clock is missing, malformed or has an unknown key
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
 │   └── UnreachableError it cannot be had just now; it may be, later
+├── UnwritableError      the disk is full, or nothing may be written there
 ├── MissingError         what a command reads has not been made yet
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
@@ -25,10 +25,19 @@ TandemError
 ├── BusyError            another one is doing it in this workspace
 ├── LateError            what a schedule should have done was not done lately
 └── RegistryError        what was asked of the registry cannot be, or would not make sense
+    ├── TrackerError     MLflow cannot be reached, or refuses; it may not, later
     └── ConflictError    somebody changed it in the meantime
 """
 
 from collections.abc import Sequence
+
+LONGEST = 60
+
+
+def brief(value: object) -> str:
+    """Show a value in a message; the beginning of a long one is enough."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 class TandemError(Exception):
@@ -38,11 +47,7 @@ class TandemError(Exception):
 
 
 class ParamsError(TandemError):
-    """params.yaml is missing, malformed or has an unknown key."""
-
-
-class SettingsError(TandemError):
-    """An environment variable of ours holds what it cannot."""
+    """params.yaml, the environment or the clock is missing, malformed or has an unknown key."""
 
 
 class ProblemError(TandemError):
@@ -59,6 +64,10 @@ class SourceError(TandemError):
 
 class UnreachableError(SourceError):
     """A pinned file cannot be had just now; it may be, later."""
+
+
+class UnwritableError(TandemError):
+    """The disk is full, or nothing may be written there."""
 
 
 class MissingError(TandemError):
@@ -136,6 +145,10 @@ class QueryError(TandemError):
 
 class RegistryError(TandemError):
     """What was asked of the registry cannot be, or would not make sense."""
+
+
+class TrackerError(RegistryError):
+    """MLflow cannot be reached, or refuses what it is asked; it may not, later."""
 
 
 class ConflictError(RegistryError):

@@ -1,5 +1,6 @@
 """Files: written whole or not at all, named by what is in them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tandem.errors import MissingError
+from tandem.errors import MissingError, UnwritableError
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 
 
 def sha256_of(path: Path) -> str:
@@ -47,15 +50,40 @@ def canonical_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
 
 
 @contextmanager
-def atomic(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside the target, and rename it into place if nothing was raised."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+def writing(target: Path) -> Iterator[None]:
+    """Tell a full disk and a folder that may not be written from what is wrong with us.
+
+    Raises:
+        UnwritableError: it is one of those.
+
+    """
     try:
-        yield temporary
-        os.replace(temporary, target)  # noqa: PTH105 - the rename that is atomic
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as exc:
+        if exc.errno not in UNWRITABLE:
+            raise
+        msg = f"{target} cannot be written: {exc}"
+        raise UnwritableError(msg) from exc
+
+
+@contextmanager
+def atomic(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside the target, and rename it into place if nothing was raised.
+
+    Raises:
+        UnwritableError: the disk is full, or nothing may be written there.
+
+    """
+    with writing(target):
+        if target.exists() and not target.is_file():  # a device, which for root would be a file from then on
+            raise OSError(errno.EEXIST, "it is there, and no file", str(target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            yield temporary
+            os.replace(temporary, target)  # noqa: PTH105 - the rename that is atomic
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str, *, private: bool = False) -> Path:
@@ -84,15 +112,21 @@ def write_json(target: Path, value: Any) -> Path:  # noqa: ANN401 - whatever JSO
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside the target, and put it in the target's place if nothing was raised."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary, former = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            target.rename(former)  # as a whole: it is never there by half
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+    """Give an empty folder beside the target, and put it in the target's place if nothing was raised.
+
+    Raises:
+        UnwritableError: the disk is full, or nothing may be written there.
+
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary, former = (target.with_name(f".{target.name}.{secrets.token_hex(4)}") for _ in range(2))
+        temporary.mkdir()
+        try:
+            yield temporary
+            if target.exists():
+                target.rename(former)  # as a whole: it is never there by half
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(former, ignore_errors=True)

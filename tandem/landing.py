@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from tandem.errors import SourceError
 from tandem.files import sha256_of, write_text
-from tandem.params import Frozen
+from tandem.params import Frozen, wrong_in
 
 HEADER = """\
 # The pinned inputs, written by `tandem land`: a raw file's source, digest and size, and how to fetch it:
@@ -47,8 +47,9 @@ class Pins(Frozen):
         """
         try:
             return cls(pins=yaml.safe_load(path.read_text()) or ())
-        except (OSError, yaml.YAMLError, ValidationError) as exc:
-            msg = f"{path} cannot be read: {exc}"
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as exc:
+            said = "\n  ".join(["", *wrong_in(exc)]) if isinstance(exc, ValidationError) else exc
+            msg = f"{path} cannot be read: {said}"
             raise SourceError(msg) from exc
 
     def of(self, problem: str, source: str) -> tuple[Pin, ...]:

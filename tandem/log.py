@@ -1,5 +1,6 @@
 """How progress is told: plain lines on stderr, JSON lines by setting, or to the graph's walker, which shows them."""
 
+import errno
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from tandem.errors import TandemError
 
 FORMAT, TOLD_TO = "TANDEM_LOG_FORMAT", "TANDEM_LOG_TO"
+NO_SPACE = os.strerror(errno.ENOSPC)
 PLAIN = logging.Formatter("%(message)s")
 _OWN = set(vars(logging.makeLogRecord({})))
 
@@ -56,7 +58,9 @@ def is_told() -> bool:
 
 def failed(log: logging.Logger, exc: BaseException, stage: str) -> None:
     """Tell why a stage failed: in its own words, or by its traceback if it is no error of ours."""
-    reason = str(exc) if isinstance(exc, TandemError) else "".join(traceback.format_exception(exc)).strip()
+    reason = "".join(traceback.format_exception(exc)).strip()
+    if isinstance(exc, TandemError) or NO_SPACE in str(exc):  # an engine's words say where, not where in our code
+        reason = str(exc)
     if is_told() or as_json():
         log.error("%s failed", stage, extra={"reason": reason})
     else:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tandem.clock import Grid, naive
-from tandem.errors import ParamsError
+from tandem.errors import ParamsError, brief
 from tandem.files import write_text
 
 PARAMS = Path("params.yaml")
@@ -18,6 +18,9 @@ AS_OF = re.compile(r"^(as_of: *)(\"[^\"]*\"|'[^']*'|[^\s#]+)", re.MULTILINE)
 
 def _instant(value: object) -> object:
     """Read a date or time as naive UTC, the only kind of instant in the project."""
+    if isinstance(value, int | float):
+        msg = "it is a number: write a date, or a date and a time, in quotes"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic takes no other
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)  # noqa: DTZ001
     if isinstance(value, str):
@@ -31,9 +34,18 @@ Range = tuple[float, float]
 
 
 class Frozen(BaseModel):
-    """An unknown key is an error, and nothing changes after it was read."""
+    """An unknown key is an error, as is a number that is none, and nothing changes after it was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def wrong_in(exc: ValidationError) -> list[str]:
+    """Say of each wrong value where it stands, what is wrong with it, and what it is."""
+    return [
+        f"{'.'.join(map(str, error['loc'])) or 'all of it'}: {error['msg'].removeprefix('Value error, ')} "
+        f"(got {brief(error['input'])})"
+        for error in exc.errors()
+    ]
 
 
 class SplitParams(Frozen):
@@ -84,7 +96,7 @@ class EvaluateParams(Frozen):
     """How figures are computed."""
 
     seed: int
-    bins: int = Field(gt=1, description="of equal width, for calibration")
+    bins: int = Field(gt=1, le=1000, description="of equal width, for calibration")
     resamples: int = Field(ge=0, description="draws of days behind each interval")
     smallest_slice: int = Field(gt=0, description="slices with fewer rows are not judged")
 
@@ -138,12 +150,8 @@ class Params(Frozen):
         try:
             return cls.model_validate(yaml.safe_load(path.read_text()))
         except ValidationError as exc:
-            lines = [
-                f"  {'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']} (got {e['input']!r})" for e in exc.errors()
-            ]
-            msg = "\n".join([f"{path} is not valid:", *lines])
-            raise ParamsError(msg) from exc
-        except (OSError, yaml.YAMLError) as exc:
+            raise ParamsError("\n  ".join([f"{path} is not valid:", *wrong_in(exc)])) from exc
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
             msg = f"{path} cannot be read: {exc}"
             raise ParamsError(msg) from exc
 

@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 from uuid import UUID
 
-from tandem.errors import MissingError, TandemError, UnreachableError
+from tandem.errors import MissingError, TandemError, TrackerError, UnreachableError
 from tandem.run import in_prefect_run
 
 R = TypeVar("R")
@@ -87,7 +87,7 @@ def as_task(
 def _is_of_the_outside(_task: object, _run: object, state: Any) -> bool:  # noqa: ANN401 - Prefect's
     """Tell what may be over soon from what is wrong: an error of ours is final, unless it says that it is not."""
     exc = state.result(raise_on_failure=False)
-    return not isinstance(exc, TandemError) or isinstance(exc, UnreachableError)
+    return not isinstance(exc, TandemError) or isinstance(exc, (UnreachableError, TrackerError))
 
 
 def as_flow(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - the function's own

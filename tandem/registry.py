@@ -7,7 +7,6 @@ never tells two halves. One lock in the workspace orders all that writes.
 
 import getpass
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,9 @@ from tandem.attestations import LARGEST as LARGEST_ENVELOPE
 from tandem.attestations import key_of, name_of
 from tandem.bundle import LARGEST, MOST_FILES, Bundle
 from tandem.clock import Clock, wall_now
-from tandem.errors import BundleError, ConflictError, MissingError, RegistryError
+from tandem.errors import BundleError, ConflictError, MissingError, RegistryError, TrackerError
+from tandem.files import writing
+from tandem.mlflow_client import FILE, client_at
 from tandem.params import Frozen
 from tandem.settings import Settings
 from tandem.tracking import QUIET
@@ -125,44 +126,49 @@ class Registry:
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's client; 3 s to import."""
-        from mlflow import MlflowClient  # noqa: PLC0415
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        uri = self._settings.tracking
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        """MLflow's client."""
+        return client_at(self._settings.tracking)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only one who writes; what another left unfinished is finished first."""
-        folder = self._audit.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock", poll_interval=0.01):
+        path = self._audit.parent / "lock"
+        lock = FileLock(path, poll_interval=0.01)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def experiment(self) -> str:
         """Find the problem's experiment, or make it; its files are beside a database that is a file."""
         if found := self.client.get_experiment_by_name(self.problem):
             return str(found.experiment_id)
         uri = self._settings.tracking
-        database = uri.removeprefix("sqlite:///")
+        database = uri.removeprefix(FILE)
         beside = Path(database).absolute().with_name("artifacts").as_uri() if database != uri else None
         return str(self.client.create_experiment(self.problem, artifact_location=beside))
 
     def create(self, run: str, tags: dict[str, str]) -> Version:
         """Make a version of the bundle that a run holds; only inside of `lock`."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
-        from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode  # noqa: PLC0415
-
         try:
             self.client.create_registered_model(self.problem)
-        except MlflowException as exc:
-            if exc.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+        except TrackerError as exc:
+            if getattr(exc.__cause__, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise
         source = f"{self.client.get_run(run).info.artifact_uri}/{FOLDER}"
         return Version.read(self.client.create_model_version(self.problem, source, run, tags))
+
+    def committed(self, version: Version, commit: str) -> Version:
+        """Say of a version that a commit holds by now what it was made of; only inside of `lock`."""
+        self.record("commit", digest=version.digest, version=version.version, commit=commit)
+        for name, value in ((COMMIT, commit), (DIRTY, "false")):
+            self.client.set_tag(version.run, name, value)
+        for name, value in ((COMMIT, commit), (DIRTY, "no")):  # the last one says that all is done
+            self.client.set_model_version_tag(self.problem, str(version.version), name, value)
+        return version.model_copy(update={"commit": commit, "dirty": False})
 
     def propose(self, version: Version, proposal: dict[str, Any]) -> None:
         """Write beside a version what it should be, and why."""

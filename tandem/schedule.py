@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from tandem.clock import wall_now
 from tandem.errors import BusyError, LateError, MissingError, ParamsError
-from tandem.files import write_text
+from tandem.files import write_text, writing
 from tandem.params import Frozen, Instant
 
 DAY = timedelta(days=1)
@@ -83,16 +83,33 @@ def alone(folder: Path, name: str, wait: float = 0) -> Iterator[None]:
         BusyError: another one is at it.
 
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{name}.lock", timeout=wait)
     try:
-        lock.acquire()
+        lock = _locked(folder, name, wait)
     except Timeout as exc:
         raise BusyError(name) from exc
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def in_turn(folder: Path, name: str) -> Iterator[None]:
+    """Wait until nobody else in this workspace does it, for what is done in a moment."""
+    lock = _locked(folder, name, -1)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _locked(folder: Path, name: str, wait: float) -> FileLock:
+    path = folder / f"{name}.lock"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(timeout=wait)
+    return lock
 
 
 def days_due(done: datetime | None, first: datetime, now: datetime) -> list[datetime]:

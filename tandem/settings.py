@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from tandem.errors import SettingsError
+from tandem.errors import ParamsError, brief
 
 PREFIX = "TANDEM_"
 Accept = Literal["any", "attested"]
@@ -60,16 +60,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Read the environment.
 
         Raises:
-            SettingsError: a variable holds what it cannot.
+            ParamsError: a variable holds what it cannot.
 
         """
-        given = {name: os.environ.get(PREFIX + name.upper()) for name in cls.__struct_fields__}
+        variables = {name: os.environ.get(PREFIX + name.upper()) for name in cls.__struct_fields__}
+        given = {name: value for name, value in variables.items() if value is not None}
         try:
-            return msgspec.convert({n: v for n, v in given.items() if v is not None}, cls, strict=False, dec_hook=_path)
+            return msgspec.convert(given, cls, strict=False, dec_hook=_path)
         except msgspec.ValidationError as exc:
             what, _, where = str(exc).partition(" - at `$.")
-            msg = f"{PREFIX}{where.strip('`').upper()}: {what}"
-            raise SettingsError(msg) from exc
+            name = where.strip("`")
+            msg = f"the environment is not valid: {PREFIX}{name.upper()}: {what}, got {brief(given[name])}"
+            raise ParamsError(msg) from exc
 
     @property
     def landing(self) -> Path:

@@ -10,9 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit
 
+from pydantic import ValidationError
+
 from tandem.errors import SourceError, UnreachableError
 from tandem.files import atomic, sha256_of
 from tandem.landing import Pin, Pins, landed
+from tandem.params import wrong_in
 from tandem.problem import Problem
 from tandem.run import step, step_outside
 
@@ -88,7 +91,7 @@ def pin_of(path: Path, source: str, fetch: str | None = None) -> Pin:
     """Name a file by its digest; it is fetched from where it is, told from this folder if it is below it.
 
     Raises:
-        SourceError: there is no such file.
+        SourceError: there is no such file, or others cannot fetch it as is said.
 
     """
     if not path.is_file():
@@ -96,7 +99,11 @@ def pin_of(path: Path, source: str, fetch: str | None = None) -> Pin:
         raise SourceError(msg)
     here, found = Path.cwd(), path.resolve()
     near = found.relative_to(here) if found.is_relative_to(here) else found
-    return Pin(source=source, sha256=sha256_of(path), bytes=path.stat().st_size, fetch=fetch or f"file:{near}")
+    try:
+        return Pin(source=source, sha256=sha256_of(path), bytes=path.stat().st_size, fetch=fetch or f"file:{near}")
+    except ValidationError as exc:
+        msg = f"{path} ({source}) cannot be pinned: {', '.join(wrong_in(exc))}"
+        raise SourceError(msg) from exc
 
 
 @step

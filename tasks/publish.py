@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from tandem.bundle import Bundle
+from tandem.errors import BundleError
 from tandem.features import FeatureSpec
 from tandem.files import sha256_of
 from tandem.metrics import figures
@@ -20,6 +21,11 @@ from tasks.onnx import onnx_scores
 from tasks.splits import matrix
 
 SHOWN = ("rows", "auc", "average_precision", "log_loss", "brier", "ece")
+NEEDED = (
+    *("model.onnx", "features.json", "params.json", "inputs.json", "trials.json", "reports/evaluation.json"),
+    *("source.tar", "card.md", "golden.json"),
+)
+"""What a bundle cannot be served, judged or built again without."""
 TRIAL, PARENT = "tandem.trial", "mlflow.parentRunId"
 
 
@@ -28,13 +34,22 @@ def register(registry: Registry, bundle: Bundle, origin: Origin) -> Version:
     """Give a bundle its run and its version; both are found again by its digest, and completed if they are not whole.
 
     All of it is under the registry's lock, so that of many who publish the same bundle one does.
+
+    Raises:
+        BundleError: the bundle is whole, but lacks what every bundle holds.
+
     """
+    if lacking := [name for name in NEEDED if name not in bundle.files]:
+        msg = f"bundle {bundle.digest[:12]} holds no {', '.join(lacking)}: it is not published"
+        raise BundleError(msg)
     with registry.lock():
         run = _run(registry, bundle, origin)
         there = [version for version in registry.versions() if version.digest == bundle.digest]
         version = there[0] if there else _version(registry, bundle, origin, run)
         if not any(event["event"] == "publish" and event["digest"] == bundle.digest for event in registry.events()):
             registry.record("publish", digest=bundle.digest, version=version.version, commit=origin.commit)
+        if version.dirty and origin.commit and not origin.dirty:
+            version = registry.committed(version, origin.commit)
     return version
 
 

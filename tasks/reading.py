@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 
 from tandem.contracts import Contract, required, sql_types
-from tandem.errors import SourceError
+from tandem.errors import LONGEST, SourceError, brief
 from tandem.problem import Source
 from tandem.run import step
 from tandem.warehouse import Connection, connect, identifier, quoted
@@ -63,8 +63,10 @@ def _extracted(path: Path, folder: Path) -> Path:
 
 def _is(text: str, kind: str) -> str:
     """Say in SQL that a text is of a type."""
+    if kind == "TIMESTAMP":  # `infinity` is one of DuckDB's, and no instant
+        return f"coalesce(isfinite(try_cast({text} as TIMESTAMPTZ)), false)"
     whole = f"regexp_full_match({text}, '[+-]?[0-9]+') and " if kind == "BIGINT" else ""
-    return f"{whole}try_cast({text} as {'TIMESTAMPTZ' if kind == 'TIMESTAMP' else kind}) is not null"
+    return f"{whole}try_cast({text} as {kind}) is not null"
 
 
 def _field(name: str) -> str:
@@ -117,7 +119,9 @@ class Table:
         if self.format == "jsonl":
             value = f"if({_is_json(name, kind)}, json_extract_string({_field(name)}), error({quoted(name)}))"
         if kind == "TIMESTAMP":  # no cast: DuckDB would move it into its reader of CSV, which looks at no offset
-            return f"make_timestamp(epoch_us({value}::TIMESTAMPTZ))"
+            instant = f"{value}::TIMESTAMPTZ"
+            finite = f"{instant} is null or isfinite({instant})"
+            return f"if({finite}, make_timestamp(epoch_us({instant})), error({quoted(name)}))"
         return value if self.format == "csv" else f"{value}::{kind}"
 
     def declared(self) -> list[tuple[str, str]]:
@@ -130,11 +134,11 @@ class Table:
             return [(name, "") for (name,) in self.con.execute(keys).fetchall()]
         with self.path.open("rb") as lines:
             try:
-                heading = lines.readline().decode("utf-8-sig")
-            except UnicodeDecodeError as exc:
+                heading = next(csv.reader([lines.readline().decode("utf-8-sig")]), [])
+            except (UnicodeDecodeError, csv.Error) as exc:
                 msg = f"line 1: {exc}"
                 raise SourceError(msg) from exc
-        return [(name.strip(), "") for name in next(csv.reader([heading]), [])]
+        return [(name.strip(), "") for name in heading]
 
     def misfit(self) -> str | None:
         """Find the first value that is not of its column's type; a Parquet file has said its types before."""
@@ -152,11 +156,27 @@ class Table:
         if found is None:
             return None
         row, name, value = found
-        line = next(islice(self._beginnings(), row - 1, None))
+        try:
+            where = f"line {next(islice(self._beginnings(), row - 1, None))}"
+        except csv.Error:  # there are fields that are too long for who counts lines
+            where = f"row {row}"
         if name is None:
-            return f"line {line}: it is not a JSON object in UTF-8"
-        shown = json.loads(value) if self.format == "jsonl" else value
-        return f"column {name!r}, line {line}: {shown!r} is not {self.types[name]}"
+            return f"{where}: it is not a JSON object in UTF-8"
+        shown = json.loads(value) if self.format == "jsonl" and len(value) <= LONGEST else value
+        return f"column {name!r}, {where}: {brief(shown)} is not {self.types[name]}"
+
+    def mixed(self) -> str | None:
+        """Find the first line of a CSV that ends otherwise than the first: DuckDB does not say which."""
+        if self.format != "csv":
+            return None
+        with self.path.open("rb") as lines:
+            windows = lines.readline().endswith(b"\r\n")
+            odd = (
+                number
+                for number, line in enumerate(lines, 2)
+                if line[-1:] == b"\n" and line.endswith(b"\r\n") != windows
+            )
+            return next((f"line {number}: it ends otherwise than line 1" for number in odd), None)
 
     def _misfits(self, name: str, kind: str) -> str:
         """Select what is not of a column's type."""
@@ -218,7 +238,9 @@ def _rows(table: Table, contract: Contract) -> pl.DataFrame:
         integers = [name for name, kind in table.types.items() if kind == "BIGINT"]
         frame = frame.with_columns(pl.col(integers).cast(pl.Int64), row=pl.int_range(1, pl.len() + 1))
     except (duckdb.Error, pl.exceptions.PolarsError) as exc:
-        raise SourceError(table.misfit() or _words(exc)) from exc
+        words = _words(exc)
+        named = words if words.startswith("line ") else None
+        raise SourceError(table.misfit() or named or table.mixed() or words) from exc
     if frame.is_empty():
         msg = "the file has a heading and no rows" if table.format == "csv" else "there are no rows"
         raise SourceError(msg)

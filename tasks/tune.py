@@ -148,15 +148,19 @@ class _Journal:
             leftover.unlink(missing_ok=True)
 
 
+def shape_of(params: TuneParams, first: TrainParams) -> str:
+    """Write what a study looks through; not how many trials it has, so that a longer one goes on from a shorter."""
+    return canonical_json([params.model_dump(exclude={"trials"}), first.model_dump()])
+
+
 def _identity(journal: Path, params: TuneParams, first: TrainParams) -> str:
-    """Digest of all that trials depend on; not of how many there are, so that a longer study goes on from these."""
-    shape = canonical_json([params.model_dump(exclude={"trials"}), first.model_dump()])
-    return digest_of(journal.name, shape, optuna.__version__, boosting.VERSION)
+    """Digest of all that trials depend on."""
+    return digest_of(journal.name, shape_of(params, first), optuna.__version__, boosting.VERSION)
 
 
 @step
 def tune(split: Split, params: TuneParams, first: TrainParams, journal: Path, tracker: Tracker = silent) -> Study:
-    """Run the trials that `journal`, a folder named by the digest of rows and code, lacks; `first` is the first."""
+    """Run the trials that `journal`, a folder of the study's own, lacks; `first` is the first."""
     records = _Journal(journal, _identity(journal, params, first))
     done = records.trials(params.trials)
     for trial in done:

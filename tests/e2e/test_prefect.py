@@ -12,7 +12,7 @@ from conftest import STAGES, Workspace
 from prefect_server import LONGEST, named_flows, runs
 
 from tandem import prefect_runs
-from tandem.errors import GateError, SourceError, UnreachableError
+from tandem.errors import GateError, SourceError, TrackerError, UnreachableError
 from tandem.run import operation, step, step_outside
 
 EVERY_STAGE = f"""
@@ -119,6 +119,7 @@ def test_what_needs_the_outside_is_tried_again_and_an_error_of_ours_is_final(mon
     assert outer(lambda: reached(UnreachableError("the index is down"), 1)) == 2
     for verb, exc, most in (
         (reached, ConnectionError("gone"), 4),
+        (reached, TrackerError("away"), 4),
         (reached, SourceError("damaged"), 1),
         (done, ConnectionError("gone"), 1),
     ):

@@ -77,3 +77,9 @@ def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.tar").write_text("hello")
     with pytest.raises(BundleError, match="is no bundle's archive"):
         archive.unpack(tmp_path / "text.tar", tmp_path / "out")
+    with tarfile.open(tmp_path / "deep.tar", "w") as packed:
+        index = tarfile.TarInfo("index.json")
+        index.size = 1 << 17
+        packed.addfile(index, io.BytesIO(b"[" * index.size))
+    with pytest.raises(BundleError, match=r"is no bundle's archive.*RecursionError"):
+        archive.unpack(tmp_path / "deep.tar", tmp_path / "out")

@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -56,6 +57,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "another column": ("events", b'{"parcel": "P000001", "why": 1}\n', "column 'why' is not in the contract"),
     "a type": ("events", json.dumps(delivered("soon")).encode(), "column 'at', line 1: 'soon' is not TIMESTAMP"),
     "an encoding": ("depots", DEPOTS := b"depot,town,zone\nK1,K\xf6ln,Europe/Berlin\n", "line 2: .*utf-8"),
+    "a word without end": ("depots", b"d" * 200_000, "line 1: field larger than field limit"),
     "no heading": ("depots", b"K1,Cologne,Europe/Berlin\n", "column 'depot' is missing"),
     "no rows": ("depots", b"depot,town,zone\n", "a heading and no rows"),
     "no Parquet": ("orders", b"PAR1 and so on", "(No magic bytes|too small)"),
@@ -85,6 +87,15 @@ def test_a_bad_file_that_was_pinned_all_the_same_changes_nothing(ingested: Works
     with pytest.raises(SourceError, match=rf"{bad.sha256} \({source}\): .*{told}"):
         ingested.run("ingest")
     assert state_of(ingested) == before
+
+
+def test_of_many_who_land_at_once_each_is_pinned(empty: Workspace, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.csv" for number in range(8)]
+    for number, file in enumerate(files):
+        file.write_text(f"depot,town,zone\nK{number},Cologne,Europe/Berlin\n")
+    with ThreadPoolExecutor(len(files)) as pool:
+        pins = list(pool.map(lambda file: empty.land("depots", file), files))
+    assert set(Pins.load(empty.lock).pins) == set(pins)
 
 
 def test_a_truncated_zip_does_not_land(tmp_path: Path) -> None:

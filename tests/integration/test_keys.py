@@ -77,5 +77,5 @@ def test_keys_and_persons_are_never_told(rebuilt: Workspace) -> None:
 def test_a_setting_that_cannot_be_is_told(rebuilt: Workspace, name: str, value: str) -> None:
     told = tandem(rebuilt.root, "serve", "--port", "0", beside={f"TANDEM_{name}": value})
     assert told.returncode == 1
-    assert told.stderr.startswith(f"TANDEM_{name}: ")
+    assert told.stderr.startswith(f"the environment is not valid: TANDEM_{name}: ")
     assert "Traceback" not in told.stderr

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from shutil import which
+from shutil import copytree, which
 
 import pytest
 from conftest import AS_OF, Workspace
@@ -13,7 +13,7 @@ from flows.move import bring_in, export
 from flows.promote import promote
 from flows.publish import publish
 from tandem import archive
-from tandem.bundle import Bundle
+from tandem.bundle import Bundle, seal
 from tandem.clock import Clock
 from tandem.errors import BundleError, RegistryError
 from tandem.files import sha256_of
@@ -113,6 +113,28 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     assert registry.state() == State()
     with pytest.raises(RegistryError, match="no commit holds"):
         promote(registry, "1", "champion", None, "all the same")
+
+    git(rebuilt.root, "revert", "--quiet", "--no-edit", "HEAD")
+    version, proposal = publish(registry, bundle, tracked)
+    assert (version.version, version.commit) == (1, git(rebuilt.root, "rev-parse", "HEAD"))
+    assert proposal["reason"].startswith("the first of this workspace"), "a commit holds it now"
+    assert registry.versions() == [version]
+    assert registry.client.get_run(version.run).data.tags["tandem.dirty"] == "false"
+    assert [event["event"] for event in registry.events()] == ["publish", "commit", "promote"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "features.json", "source.tar"])
+def test_a_bundle_that_lacks_a_part_is_not_published(
+    registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path, name: str
+) -> None:
+    copytree(bundle.folder, tmp_path / "less")
+    (tmp_path / "less" / name).unlink()
+    seal(tmp_path / "less", bundle.annotations)
+    packed = archive.export(Bundle.open(tmp_path / "less"), tmp_path / "less.tar")
+    with pytest.raises(BundleError, match=f"holds no {name}: it is not published"):
+        bring_in(registry, packed, tracked)
+    assert registry.versions() == []
+    assert registry.state() == State()
 
 
 def test_exported_and_imported_it_is_the_same_bundle(

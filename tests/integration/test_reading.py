@@ -166,6 +166,23 @@ BAD: dict[str, tuple[Format, Callable[[], str | bytes], str]] = {
         lambda: HEADING + LINE.replace("x", '"x\ny"') + "q" + LINE,
         "line 4: 'q1'",
     ),
+    "csv bad below a very long field": (
+        "csv",
+        lambda: HEADING + LINE.replace("x", "x" * 200_000) + "q" + LINE,
+        "'order', row 2: 'q1' is not BIGINT",
+    ),
+    "csv with a very long field": ("csv", lambda: HEADING + "q" * 90_000 + LINE, "line 2: 'q{59}... is not BIGINT"),
+    "csv with a very long heading": ("csv", lambda: "q" * 200_000 + LINE, "line 1: field larger than field limit"),
+    "csv with an instant that never is": (
+        "csv",
+        lambda: HEADING + LINE.replace("2024-01-01 00:00:00", "infinity"),
+        "'at', line 2: 'infinity' is not TIMESTAMP",
+    ),
+    "csv with lines of two kinds": (
+        "csv",
+        lambda: HEADING + LINE * 2 + LINE.replace("\n", "\r\n") + LINE,
+        "line 4: it ends otherwise than line 1",
+    ),
     "csv with a short line": ("csv", lambda: HEADING + LINE + "1,x\n" + LINE, "line 3: Expected Number of Columns: 5"),
     "csv with a long line": (
         "csv",
@@ -197,6 +214,12 @@ BAD: dict[str, tuple[Format, Callable[[], str | bytes], str]] = {
     "json with an object for a word": ("jsonl", lambda: obj() + obj(group={}), "'group', line 2: {} is not VARCHAR"),
     "json with a number for yes": ("jsonl", lambda: obj() + obj(end=1), "'end', line 2: 1 is not BOOLEAN"),
     "json with no such day": ("jsonl", lambda: obj() + obj(at="2024-02-30"), "'at', line 2: '2024-02-30' is not TIMES"),
+    "json with an instant that never is": ("jsonl", lambda: obj(at="-infinity"), "'at', line 1: '-infinity' is not TI"),
+    "json with very deep a list": (
+        "jsonl",
+        lambda: f'{{"order": 1, "group": {"[" * 5000}{"]" * 5000}}}\n',
+        r"'group', line 1: '\[{59}\.\.\. is not VARCHAR",
+    ),
     "json bad after a blank line": ("jsonl", lambda: obj() + "\n" + obj(order="q"), "'order', line 3: 'q'"),
     "json in Latin-1": (
         "jsonl",

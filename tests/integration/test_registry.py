@@ -8,7 +8,7 @@ from published import digest, four_versions
 
 from flows.promote import promote, rollback
 from tandem.clock import Clock
-from tandem.errors import ConflictError, LedgerError, MissingError, RegistryError
+from tandem.errors import ConflictError, LedgerError, MissingError, RegistryError, TrackerError
 from tandem.registry import Registry, State
 from tandem.settings import Settings
 
@@ -111,3 +111,13 @@ def test_an_audit_that_was_changed_stops_everything(registry: Registry, settings
     path.write_bytes(path.read_bytes().replace(b"the first", b"the FIRST"))
     with pytest.raises(LedgerError, match="line 1"):
         promote(registry, "3", "champion", None, "unseen")
+
+
+def test_what_mlflow_cannot_do_is_told_in_a_line(settings: Settings) -> None:
+    uri = settings.tracking
+    with pytest.raises(TrackerError, match=rf"^MLflow at {uri}: .*version=9\) not found$"):
+        Registry("p", settings, Clock.stopped(DAY)).client.get_model_version("p", "9")
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.write_bytes(b"no database" * 1000)
+    with pytest.raises(TrackerError, match=rf"^MLflow at {uri}: .*not a database$"):
+        Registry("p", settings, Clock.stopped(DAY)).versions()

@@ -1,6 +1,6 @@
 """World time: it goes on from where it was, at any speed, and is the wall's only where nothing is said."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -51,9 +51,32 @@ def test_all_processes_share_it_by_a_file(tmp_path: Path, wall: list[datetime]) 
     Clock(world_start=AS_OF, wall_start=WALL, speed=60).save(path)
     wall[0] += timedelta(minutes=1)
     assert Clock.load(path).now() == AS_OF + timedelta(hours=1)
-    path.write_text('{"world_start": "2024-01-01"}')
-    with pytest.raises(ParamsError, match="is no clock"):
+    path.write_text('{"world_start": "2024-01-01T00:00:00"}')
+    with pytest.raises(ParamsError, match=r"is no clock: .*`wall_start`.* Delete it"):
         Clock.load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ParamsError, match="cannot be read"):
+        Clock.load(path)
+
+
+def test_a_moment_of_another_zone_is_told_in_utc() -> None:
+    east = datetime(2024, 4, 15, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    assert Clock.stopped(AS_OF).at(east).now() == AS_OF
+
+
+@pytest.mark.parametrize("speed", [float("inf"), 1e10, -1.0])
+def test_a_speed_that_no_clock_has_is_told(speed: float) -> None:
+    with pytest.raises(ParamsError, match=r"no clock goes at .* world seconds a second"):
+        Clock.stopped(AS_OF).at_speed(speed)
+
+
+def test_past_all_years_it_can_still_be_set(wall: list[datetime]) -> None:
+    gone = Clock(world_start=AS_OF, wall_start=WALL, speed=1e9)
+    wall[0] += timedelta(minutes=5)
+    with pytest.raises(ParamsError, match=r"past the year 9999.*`tandem clock set MOMENT`"):
+        gone.now()
+    assert gone.at(AS_OF).now() == AS_OF
 
 
 def test_without_one_played_data_stands_at_as_of_and_other_is_the_walls(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Files are written whole or not at all, and always in the same way."""
 
-from contextlib import suppress
+import errno
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
 
-from tandem.errors import MissingError
+from tandem.errors import MissingError, UnwritableError
 from tandem.files import atomic, atomic_folder, canonical_json, digest_of, made, sha256_of, write_json, write_text
 
 
@@ -30,6 +33,26 @@ def test_what_fails_leaves_the_folder_that_was_there(tmp_path: Path) -> None:
         (temporary / "half").touch()
         raise ZeroDivisionError
     assert (names(target), names(tmp_path)) == (["file1"], ["folder"])
+
+
+@pytest.mark.parametrize("begun", [atomic, atomic_folder])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    tmp_path: Path, begun: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    target = tmp_path / "target"
+    with pytest.raises(UnwritableError, match=r"target cannot be written: .*No space left"), begun(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="another") as told, begun(target):
+        raise OSError(errno.EIO, "another")
+    assert not isinstance(told.value, UnwritableError)
+    assert names(tmp_path) == []
+
+
+def test_what_is_no_file_does_not_become_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnwritableError, match=r"pipe cannot be written: .*it is there, and no file"):
+        write_text(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_text_is_utf_8_whatever_the_locale_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,17 @@ def test_a_lock_that_is_not_one_is_told(tmp_path: Path, text: str) -> None:
         Pins.load(tmp_path / "sources.lock")
 
 
+def test_a_lock_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "sources.lock").write_bytes(b"\xff\xfe")
+    with pytest.raises(SourceError, match=r"sources\.lock cannot be read"):
+        Pins.load(tmp_path / "sources.lock")
+
+
+def test_a_way_to_fetch_that_nobody_knows_is_told(raw: Path) -> None:
+    with pytest.raises(SourceError, match=r"raw\.csv \(zoo/animals\) cannot be pinned: fetch: .*'by mail'"):
+        pin_of(raw, "zoo/animals", "by mail")
+
+
 def test_a_missing_lock_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"sources\.lock cannot be read"):
         Pins.load(tmp_path / "sources.lock")

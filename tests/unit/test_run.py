@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import PARCELS
 
+from tandem import log
 from tandem.errors import GateError, ParamsError, StageError
 from tandem.params import Params
 from tandem.run import entry, operation, step
@@ -81,3 +82,10 @@ def test_a_stages_error_says_why_where_nothing_else_did() -> None:
     told = StageError("views", 4, "no such file")
     assert (told.stage, told.exit_code) == ("views", 4)
     assert str(told) == "stage views failed, and what depends on it was not run: no such file"
+
+
+@pytest.mark.usefixtures("loggers")
+def test_a_full_disk_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("No space left on device (os error 28)", "another"):
+        log.failed(logging.getLogger("flows"), RuntimeError(words), "views")
+    assert capsys.readouterr().err == "No space left on device (os error 28)\nRuntimeError: another\n"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tandem.errors import ParamsError
 from tandem.settings import Settings
 
 
@@ -25,3 +26,9 @@ def test_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch, uri: st
     monkeypatch.setenv("TANDEM_TRACKING_URI", uri)
     settings = Settings.load()
     assert (settings.cache, settings.tracking) == (Path("/state/cache"), uri)
+
+
+def test_a_variable_that_is_not_what_it_may_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_SNAPSHOTS_KEPT", "many")
+    with pytest.raises(ParamsError, match=r"not valid: TANDEM_SNAPSHOTS_KEPT: .*, got 'many'"):
+        Settings.load()
