@@ -32,6 +32,11 @@ AS_OF = datetime(2024, 4, 15)  # noqa: DTZ001
 PARCELS = ROOT / "tests" / "problems" / "parcels"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let be what DVC does from Python 3.13 on: it leaves its own databases to the garbage collector."""
+    config.addinivalue_line("filterwarnings", "ignore:unclosed database in <sqlite3:ResourceWarning")
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A folder of its own in which a problem's graph runs."""
