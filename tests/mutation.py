@@ -227,7 +227,7 @@ class Known:
         return self._killed[key]
 
 
-def verdicts(name: str, trees: Queue[Path], known: Known) -> Iterator[Verdict]:
+def verdicts(name: str, trees: Queue[Path], known: Known, every: int) -> Iterator[Verdict]:
     """Judge all mutants of a target, as many at once as there are trees."""
     target, free = TARGETS[name], [trees.get() for _ in range(WORKERS)]
     patience = max(patience_for(tree, target) for tree in free)
@@ -243,8 +243,9 @@ def verdicts(name: str, trees: Queue[Path], known: Known) -> Iterator[Verdict]:
 
     found = [mutant for path in files_of(target) for mutant in mutants_of(path, ROOT, target.only)]
     with ThreadPoolExecutor(WORKERS) as pool:
-        killed = pool.map(lambda mutant: known.judged(mutant, target, lambda: judge(mutant)), found)
-        yield from (Verdict(name, *pair) for pair in zip(found, killed, strict=True))
+        chosen = found[::every]
+        killed = pool.map(lambda mutant: known.judged(mutant, target, lambda: judge(mutant)), chosen)
+        yield from (Verdict(name, *pair) for pair in zip(chosen, killed, strict=True))
 
 
 def said(*words: object) -> None:
@@ -285,7 +286,9 @@ def main() -> None:
     """Judge the mutants of all targets, or of some; of all of them the result is written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="TARGET")
-    chosen: list[str] = parser.parse_args().only
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="judge each Nth mutant, for a first look")
+    asked = parser.parse_args()
+    chosen: list[str] = asked.only
     found, known = list[Verdict](), Known(ROOT / "build" / "mutation.txt")
     importlib.import_module("flows")  # pins the processor before numpy is there
     apart.set_forkserver_preload(PRELOADED)
@@ -294,13 +297,13 @@ def main() -> None:
         for number in range(WORKERS):
             trees.put(copy_of_tree(Path(folder) / str(number) / "tree"))
         for name in chosen:
-            own = list(verdicts(name, trees, known))
+            own = list(verdicts(name, trees, known, asked.every))
             found += own
             said(f"{name}: {sum(verdict.killed for verdict in own)} of {len(own)} killed")
             for verdict in own:
                 if not verdict.killed:
                     said("  survived", verdict.mutant.name)
-    if chosen == list(TARGETS):
+    if chosen == list(TARGETS) and asked.every == 1:
         write_results(found)
 
 
