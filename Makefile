@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup fmt check unit test e2e repro run publish serve report bench clean features
+.PHONY: help setup fmt check unit test e2e mutation repro run publish serve report bench clean features
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -65,6 +65,9 @@ test: $(VENV)/dev ## Unit, property and integration tests
 
 e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the same bytes again
 	pytest tests/e2e
+
+mutation: $(VENV)/dev ## Break what must not be wrong, see if tests notice, and write docs/mutation.md (half an hour)
+	python tests/mutation.py
 
 repro: $(VENV)/run ## Run the pipeline's changed stages with DVC
 	dvc repro

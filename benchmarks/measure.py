@@ -105,10 +105,10 @@ def measured(command: Sequence[str], folder: Path) -> Run:
     return Run(seconds, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime, work)
 
 
-def repeated(cases: Mapping[str, Case], repeats: int) -> dict[str, list[Run]]:
-    """Run the cases in turn, A B A B, after one round that does not count, so that a drift meets all alike."""
+def repeated(cases: Mapping[str, Case], repeats: int, *, warm: bool = True) -> dict[str, list[Run]]:
+    """Run the cases in turn, A B A B, if asked after one round that does not count, so that a drift meets all alike."""
     runs: dict[str, list[Run]] = {name: [] for name in cases}
-    for repeat in range(repeats + 1):
+    for repeat in range(0 if warm else 1, repeats + 1):
         for name, case in cases.items():
             case.before()
             parts = [measured(command, case.folder) for command in case.commands]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +11,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import yaml
 
 FIRST = 2013
+OTHERS = [year for year in range(1990, 2101) if year != FIRST]
+"""The contract knows flights of no other years."""
 YEAR = re.compile(rf"^(\D*){FIRST},", re.MULTILINE)
 """The column `year` is the first one, or the second after an airport; `time_hour` is the only date."""
 
@@ -27,16 +30,24 @@ def zipped(text: str) -> bytes:
     return target.getvalue()
 
 
-def main(tree: Path, count: int) -> None:
-    """Land some years in a tree in which the first one has landed, and pin those and no others."""
+def several(text: str, years: Sequence[int]) -> str:
+    """Put the rows of several years below one heading."""
+    heading, rows = text.split("\n", 1)
+    return "\n".join([heading, *(shifted(rows, year).removesuffix("\n") for year in years), ""])
+
+
+def main(tree: Path, count: int, how: str) -> None:
+    """Land some years in a tree in which the first one has landed, and pin those and no others: a file each, or one."""
     lock, landing = tree / "data" / "sources.lock", tree / "var" / "landing"
     pins = {pin["source"]: pin for pin in yaml.safe_load((tree / "data" / "first.lock").read_text())}
     weather = (landing / pins["flights/weather"]["sha256"]).read_text()
     with ZipFile(landing / pins["flights/flights"]["sha256"]) as packed:
         flights = packed.read(packed.namelist()[0]).decode()
-    kept = list(pins.values())
-    for year in range(FIRST + 1, FIRST + count):
-        for source, data in (("flights", zipped(shifted(flights, year))), ("weather", shifted(weather, year).encode())):
+    years = [FIRST, *OTHERS][:count]
+    kept = [pins["flights/airports"]]
+    for group in [years] if how == "one" else [[year] for year in years]:
+        made = {"flights": zipped(several(flights, group)), "weather": several(weather, group).encode()}
+        for source, data in made.items():
             digest = sha256(data).hexdigest()
             (landing / digest).write_bytes(data)
             pin = {"source": f"flights/{source}", "sha256": digest, "bytes": len(data), "fetch": f"file:{digest}"}
@@ -45,4 +56,4 @@ def main(tree: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

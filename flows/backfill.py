@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tandem.bundle import Bundle
 from tandem.clock import Clock
+from tandem.files import write_text
 from tandem.landing import Pins
 from tandem.params import Params
 from tandem.problem import load_problem
@@ -35,6 +36,7 @@ from tasks.backtest import future_rows
 from tasks.ingest import all_parts, facts_in_cache
 from tasks.landing import landed_files
 from tasks.progress import say, shown
+from tasks.report import study_page
 from tasks.walk import walk
 
 
@@ -66,7 +68,9 @@ def backfill(settings: Settings, days: Sequence[datetime], *, tune: bool) -> Stu
         rows = future_rows(problem, bundles[0], facts, now)
         study = Study(described(bundles, params), aged(rows, bundles, params.evaluate.bins))
         write_study(study, folder)
-        say(f"wrote {folder / 'study.json'}", event="wrote", path=str(folder / "study.json"))
+        write_text(folder / "study.html", study_page(study, params.problem))
+        for name in ("study.json", "study.html"):
+            say(f"wrote {folder / name}", event="wrote", path=str(folder / name))
     return study
 
 

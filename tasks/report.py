@@ -1,6 +1,6 @@
-"""The report: a bundle's card with plots, one page of HTML that needs nothing else."""
+"""The report: a bundle's card with plots, or a study's plots: one page of HTML that needs nothing else."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,9 @@ from markdown_it import MarkdownIt
 from tandem.bundle import Bundle
 from tandem.card import CARD, sections
 from tandem.run import step
+from tandem.staleness import Study
 from tandem.svg import Axis, Range, Series, plot, ranges
-from tandem.tables import cell
+from tandem.tables import cell, markdown
 
 MOST = 20
 """Inputs that are shown."""
@@ -161,17 +162,49 @@ def page(bundle: Bundle) -> str:
     parts, spec = dict(_parts(bundle)), bundle.spec
     links = "".join(f'<a href="#{_slug(title)}">{escape(title)}</a>' for title in parts)
     made = f"{escape(spec.question)} Made of what was known before {bundle.as_of} UTC."
+    head = f"<p>{made}</p>\n{headline(bundle.json('reports/evaluation.json'))}\n<nav>{links}</nav>"
+    said = f"Bundle <code>{bundle.digest}</code>"
+    return _whole(f"{spec.problem} {bundle.digest[:12]}", f"Model card: {spec.problem}", head, parts.values(), said)
+
+
+@step
+def study_page(study: Study, problem: str) -> str:
+    """Write a page of how models age: the plots, and the figures below them."""
+    days = [str(model["as_of"])[:10] for model in study.models]
+    head = f"<p>{len(days)} models, as of {days[0]} to {days[-1]}, judged by what came later.</p>"
+    heads = ("weeks old", "models", "rows", "AUC", "log loss", "log loss of the newest", "lost")
+    rows = [(e.weeks, e.models, e.rows, e.auc, e.log_loss, e.newest_log_loss, e.lost) for e in study.ages]
+    parts = [
+        section("Log loss by age", _by_age(study, "log_loss", "log loss"), markup().render(markdown(heads, rows))),
+        section("AUC by age", _by_age(study, "auc", "AUC"), ""),
+    ]
+    return _whole(f"{problem}: a study", f"How models age: {problem}", head, parts, "The newest are on the same rows.")
+
+
+def _by_age(study: Study, name: str, label: str) -> str:
+    def points(of: str) -> list[tuple[float, float]]:
+        return [(each.weeks, value) for each in study.ages if (value := getattr(each, of)) is not None]
+
+    by = [
+        Series("models of that age", points(name)),
+        Series("the newest of each day", points(f"newest_{name}"), "dashed"),
+    ]
+    places = [point for series in by for point in series.points]
+    axes = Axis.around("weeks old", (x for x, _ in places)), Axis.around(label, (y for _, y in places))
+    return figure(plot(f"{label} by age", *axes, by), f"{label}:", *(each.name for each in by))
+
+
+def _whole(title: str, heading: str, head: str, parts: Iterable[str], foot: str) -> str:
+    """Put a page together that a browser needs nothing else for."""
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{CLOSED}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(spec.problem)} {bundle.digest[:12]}</title>",
+            f"<title>{escape(title)}</title>",
             f"<style>\n{STYLE.read_text()}</style>\n</head>\n<body>",
-            f"<header>\n<h1>Model card: {escape(spec.problem)}</h1>\n<p>{made}</p>",
-            headline(bundle.json("reports/evaluation.json")),
-            f"<nav>{links}</nav>\n</header>\n<main>",
-            *parts.values(),
-            f"</main>\n<footer>Bundle <code>{bundle.digest}</code></footer>\n</body>\n</html>\n",
+            f"<header>\n<h1>{escape(heading)}</h1>\n{head}\n</header>\n<main>",
+            *parts,
+            f"</main>\n<footer>{foot}</footer>\n</body>\n</html>\n",
         ]
     )

@@ -75,6 +75,8 @@ def test_a_study_that_was_killed_goes_on_and_changes_nothing_beside_it(started: 
     assert all(ages[n]["newest_log_loss"] != ages[n]["log_loss"] for n in (1, 2, 3))
     with (folder / "ages.csv").open() as file:
         assert [row["log_loss"] for row in csv.DictReader(file)] == [str(each["log_loss"]) for each in study["ages"]]
+    assert f"wrote {folder.relative_to(started.root)}/study.html" in done.stdout
+    assert (folder / "study.html").read_text().count("<svg") == 2
     assert not (folder / "work").exists()
     table = done.stdout[done.stdout.index("weeks old") :].splitlines()
     assert [line.split()[:2] for line in table[1:]] == [["0", "3"], ["1", "3"], ["2", "2"], ["3", "1"]]

@@ -1,25 +1,31 @@
 """Published: one version and one run for each bundle, whoever publishes it, how often, and however it is cut off."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from shutil import copytree, which
 
 import pytest
 from conftest import AS_OF, Workspace
 from msgspec.structs import replace
-from published import another, opened, whole
+from published import another, opened, runs, whole
 
 from flows.move import bring_in, export
 from flows.promote import promote
 from flows.publish import publish
 from tandem import archive
+from tandem.boosting import read_booster
 from tandem.bundle import Bundle, seal
 from tandem.clock import Clock
 from tandem.errors import BundleError, RegistryError
 from tandem.files import sha256_of
+from tandem.metrics import figures
 from tandem.origin import origin_of
 from tandem.registry import Registry, State
 from tandem.settings import Settings
+from tasks.onnx import onnx_scores, write_onnx
+from tasks.publish import flat
+from tasks.splits import matrix, part, read_rows
 
 
 @pytest.fixture
@@ -77,6 +83,137 @@ def test_a_second_is_judged_on_the_same_rows_and_proposed_or_not(
     assert proposal["reason"] == "not compared: the rows it was tested on are not here"
 
 
+def with_less(bundle: Bundle, folder: Path) -> Bundle:
+    """The same bundle with the first of its model's trees alone."""
+    shutil.copytree(bundle.folder, folder)
+    write_onnx(read_booster(folder / "model.json")[:1], folder / "model.onnx")
+    seal(folder, bundle.annotations)
+    return Bundle.open(folder)
+
+
+def test_the_better_one_on_the_same_rows_challenges(
+    registry: Registry, built: Workspace, bundle: Bundle, tracked: Settings, tmp_path: Path
+) -> None:
+    settings = tracked.model_copy(update={"data": built.settings.data})
+    other = with_less(bundle, tmp_path / "other")
+    rows = part(read_rows(built.data / "training_set")[0], "test")
+    losses = {
+        each.digest: figures(
+            rows["label"].to_numpy(),
+            onnx_scores(each.folder / "model.onnx", matrix(rows, each.spec.names)).astype(float),
+        ).log_loss
+        for each in (bundle, other)
+    }
+    worse, better = sorted((bundle, other), key=lambda each: -(losses[each.digest] or 0))
+    assert losses[worse.digest] != losses[better.digest]
+    publish(registry, worse, settings)
+    _, proposal = publish(registry, better, settings)
+    assert proposal["as"] == "challenger"
+    said = f"better than the champion on the same {rows.height} rows: log_loss {losses[better.digest]} against "
+    assert proposal["reason"].startswith(f"{said}{losses[worse.digest]}, auc ")
+    assert (proposal["figures"]["log_loss"], proposal["champion"]["log_loss"]) == (
+        losses[better.digest],
+        losses[worse.digest],
+    )
+    promote(registry, "2", "champion", None, "it is better")
+    _, proposal = publish(registry, worse, settings)
+    assert (proposal["as"], proposal["reason"][:9]) == (None, "no better"), "held against who is champion now"
+
+
+def test_a_champion_that_reads_what_is_no_more_is_not_compared(
+    registry: Registry, built: Workspace, bundle: Bundle, tracked: Settings, tmp_path: Path
+) -> None:
+    settings = tracked.model_copy(update={"data": built.settings.data})
+    shutil.copytree(bundle.folder, tmp_path / "old")
+    more = [bundle.spec.inputs[0].model_copy(update={"name": name}) for name in ("x4", "x3", "x2", "x1")]
+    bundle.spec.model_copy(update={"inputs": (*bundle.spec.inputs, *more)}).save(tmp_path / "old" / "features.json")
+    seal(tmp_path / "old", bundle.annotations)
+    publish(registry, Bundle.open(tmp_path / "old"), settings)
+    _, proposal = publish(registry, bundle, settings)
+    reason = "not compared: the champion reads x1, x2, x3, now unknown"
+    assert {"as": None, "reason": reason}.items() <= proposal.items()
+
+
+def test_a_run_shows_what_it_is_of(registry: Registry, bundle: Bundle, tracked: Settings) -> None:
+    version, _ = publish(registry, bundle, tracked)
+    run = registry.client.get_run(version.run)
+    assert run.info.run_name == f"bundle {bundle.digest[:12]}"
+    assert {"tandem.digest": bundle.digest, "tandem.commit": "unknown", "tandem.dirty": "false"}.items() <= (
+        run.data.tags.items()
+    )
+    assert (version.as_of, version.commit) == (bundle.as_of, "unknown")
+    said = bundle.json("reports/evaluation.json")
+    shown = ("rows", "auc", "average_precision", "log_loss", "brier", "ece")
+    assert version.figures == {name: said["overall"][name] for name in shown}
+    told = {"": said["overall"], **{f"{name}.": of for name, of in said["baselines"].items()}}
+    told |= {f"{month}.": of for month, of in said["months"].items()}
+    expected = {f"{prefix}{name}": of[name] for prefix, of in told.items() for name in shown if of[name] is not None}
+    assert run.data.metrics == pytest.approx(expected)
+    assert run.data.params == dict(flat(bundle.json("params.json")))
+    assert {"as_of": "2024-04-15T00:00:00", "tune.depth": "[1, 4]"}.keys() <= run.data.params.keys()
+    (published,) = [event for event in registry.events() if event["event"] == "publish"]
+    assert (published["version"], published["commit"]) == (1, None)
+
+
+def test_a_trial_shows_its_loss_and_what_was_tried(registry: Registry, bundle: Bundle, tracked: Settings) -> None:
+    publish(registry, bundle, tracked)
+    shown = {run.data.tags["tandem.trial"]: run for run in runs(registry) if "tandem.trial" in run.data.tags}
+    for trial in bundle.json("trials.json"):
+        run, told = shown[str(trial["number"])], dict(flat(trial))
+        assert run.info.run_name == f"trial {trial['number']}"
+        assert run.data.params == {"state": trial["state"]}
+        assert run.data.metrics == pytest.approx(
+            {name: float(value) for name, value in told.items() if name != "state"}
+        )
+
+
+def test_leaves_of_what_is_nested_have_dotted_names() -> None:
+    value = {"a": {"b": 1, "c": {"d": "x"}}, "e": [1, 2], "f": None, "g": True, "h": {}}
+    assert list(flat(value)) == [("a.b", "1"), ("a.c.d", "x"), ("e", "[1, 2]"), ("g", "true")]
+
+
+class Interrupted:
+    """MLflow's client, up to a call that is broken off."""
+
+    def __init__(self, client: object, calls: int) -> None:
+        self._client, self._left = client, calls
+
+    def __getattr__(self, name: str) -> object:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return getattr(self._client, name)
+
+
+def test_broken_off_anywhere_it_is_completed_by_the_next(registry: Registry, bundle: Bundle, tracked: Settings) -> None:
+    client, calls = registry.client, 0
+    while True:
+        vars(registry)["client"] = Interrupted(client, calls)
+        with suppress(KeyboardInterrupt):
+            publish(registry, bundle, tracked)
+            break
+        calls += 1
+    assert calls > 8, "it was broken off at many places"
+    vars(registry)["client"] = client
+    whole(registry, bundle)
+    assert registry.settle() == State(generation=1, champion=bundle.digest)
+
+
+def test_what_the_registry_holds_must_be_what_it_says(
+    registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path
+) -> None:
+    version, _ = publish(registry, bundle, tracked)
+    target = tmp_path / "new" / "below" / "bundle"
+    target.mkdir(parents=True)
+    (target / "left.over").write_text("")
+    assert registry.fetch(version, target).files == bundle.files, "what was there is gone"
+    wrong = version.model_copy(update={"digest": "0" * 64})
+    with pytest.raises(BundleError, match=f"version 1 should be {'0' * 64}, but the registry holds {bundle.digest}"):
+        registry.fetch(wrong, target)
+    assert Bundle.open(target).digest == bundle.digest, "and what was there stays"
+    assert [path.name for path in target.parent.iterdir()] == ["bundle"]
+
+
 def git(folder: Path, *words: str) -> str:
     own = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
     return subprocess.run(
@@ -109,6 +246,8 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     monkeypatch.chdir(rebuilt.root)
     version, proposal = publish(registry, bundle, tracked)
     assert version.dirty
+    assert registry.client.get_run(version.run).data.tags["tandem.commit"] == git(rebuilt.root, "rev-parse", "HEAD")
+    assert registry.client.get_model_version("parcels", "1").tags["tandem.dirty"] == "tandem/views.py"
     assert "no commit holds" in proposal["reason"]
     assert registry.state() == State()
     with pytest.raises(RegistryError, match="no commit holds"):

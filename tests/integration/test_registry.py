@@ -1,13 +1,16 @@
 """The registry on a real MLflow: one winner of every race, no half state, and nothing that the audit does not tell."""
 
-from datetime import datetime
+import getpass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
 from published import digest, four_versions
 
 from flows.promote import promote, rollback
-from tandem.clock import Clock
+from tandem.clock import Clock, wall_now
 from tandem.errors import ConflictError, LedgerError, MissingError, RegistryError, TrackerError
 from tandem.registry import Registry, State
 from tandem.settings import Settings
@@ -58,6 +61,83 @@ def test_rollback_returns_to_the_champion_before(registry: Registry) -> None:
         rollback(registry, "nothing left")
 
 
+@pytest.mark.parametrize("ref", ["2", digest(2), digest(2)[:6]])
+def test_a_version_is_found_by_its_number_or_its_digest(registry: Registry, ref: str) -> None:
+    assert registry.find(ref).version == 2
+
+
+def test_what_several_versions_begin_with_is_told_and_which_there_are(registry: Registry) -> None:
+    for last in ("a", "b"):
+        tags = {"tandem.digest": digest(1)[:-1] + last, "tandem.as_of": "2024-01-01", "tandem.dirty": "tasks/a.py"}
+        registry.client.create_model_version("p", "file:///nowhere", tags=tags)
+    registry.client.create_model_version("p", "file:///nowhere", tags={"somebody": "else's"})
+    with pytest.raises(MissingError) as several:
+        registry.find("111111")
+    known = "2 (222222222222), 3 (333333333333), 4 (444444444444), 5 (111111111111), 6 (111111111111)"
+    assert str(several.value) == f"several versions begin with '111111'; there are {known}"
+    assert registry.find(digest(1)).version == 1
+    assert [(each.version, each.dirty) for each in registry.versions()][3:] == [(4, False), (5, True), (6, True)]
+
+
+def test_where_nothing_was_published_the_command_that_does_is_told(tracked: Settings) -> None:
+    registry = Registry("q", tracked, Clock.stopped(DAY))
+    with pytest.raises(MissingError, match="there are none: `tandem publish` makes one"):
+        registry.find("champion")
+    assert registry.settle() == registry.state() == State()
+
+
+def test_a_version_is_read_as_it_was_written(registry: Registry) -> None:
+    (first, *_), now = registry.versions(), wall_now()
+    assert timedelta(0) <= now - first.created < timedelta(minutes=10)
+    assert (first.commit, first.attested, first.figures, first.proposal) == (None, False, {}, None)
+    for name, value in (("commit", "c0ffee"), ("attested", "yes"), ("figures", '{"auc": 0.5}')):
+        registry.client.set_model_version_tag("p", "1", f"tandem.{name}", value)
+    registry.propose(first, {"as": "challenger"})
+    first, second, *_ = registry.versions()
+    assert (first.commit, first.attested, first.figures) == ("c0ffee", True, {"auc": 0.5})
+    assert first.proposal == {"as": "challenger"}
+    assert (second.attested, second.proposal) == (False, None)
+
+
+def test_problems_share_an_audit_and_nothing_else(registry: Registry, settings: Settings) -> None:
+    promote(registry, "1", "champion", None, "the first")
+    other = Registry("q", settings, Clock.stopped(DAY))
+    with other.lock():
+        other.record("note", said="hello")
+    assert (other.state(), [event["number"] for event in other.events()]) == (State(), [2])
+    assert [event["number"] for event in registry.events()] == [1]
+    assert {"event": "note", "problem": "q", "said": "hello"}.items() <= other.events()[0].items()
+
+
+def test_an_event_says_who_did_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_ACTOR", "ada")
+    promote(registry, "1", "champion", None, "the first")
+    monkeypatch.delenv("TANDEM_ACTOR")
+    promote(registry, "2", "champion", None, "the second")
+    assert [event["by"] for event in registry.events()] == ["ada", getpass.getuser()]
+    said = f"^generation 0 is over: {getpass.getuser()} made 222222222222 champion or kept it, because: the second[.] "
+    with pytest.raises(ConflictError, match=said):
+        registry.change("promote", State(), State(champion=digest(3)), "too late")
+
+
+def test_artifacts_are_beside_a_database_that_is_a_file(registry: Registry, settings: Settings) -> None:
+    made = registry.experiment()
+    assert registry.experiment() == made
+    location = registry.client.get_experiment(made).artifact_location
+    assert location == (settings.var / "mlflow" / "artifacts").absolute().as_uri()
+
+
+def test_only_one_writes_at_a_time(registry: Registry, settings: Settings) -> None:
+    with registry.lock(), pytest.raises(Timeout):
+        FileLock(settings.var / "ledger" / "audit" / "lock", timeout=0).acquire()
+
+
+def test_a_failure_of_mlflow_is_not_taken_for_a_model_that_is_there(tracked: Settings) -> None:
+    registry = Registry("p q/r", tracked, Clock.stopped(DAY))  # no name of a model
+    with pytest.raises(MlflowException, match="name"):
+        registry.create("nobody's", {})
+
+
 @pytest.mark.parametrize("ref", ["9", "ffffffffffff", "11111", "champion", ""])
 def test_what_is_not_there_is_told(registry: Registry, ref: str) -> None:
     with pytest.raises(MissingError, match="there is no version"):
@@ -102,6 +182,13 @@ def test_an_alias_that_somebody_moved_in_mlflow_is_put_back(registry: Registry) 
     registry.client.set_registered_model_alias("p", "shadow", "2")
     assert registry.settle().champion == digest(1)
     assert shown(registry) == {"champion": 1}
+
+
+def test_a_state_that_somebody_changed_in_mlflow_is_put_back(registry: Registry) -> None:
+    after = promote(registry, "1", "champion", None, "the first")
+    registry.client.set_registered_model_tag("p", "tandem.state", "{}")
+    assert registry.settle() == after
+    assert State.model_validate_json(registry.client.get_registered_model("p").tags["tandem.state"]) == after
 
 
 def test_an_audit_that_was_changed_stops_everything(registry: Registry, settings: Settings) -> None:

@@ -18,11 +18,20 @@ from tandem.bundle import Bundle, seal
 from tandem.card import SECTIONS, lint, sections
 from tandem.errors import BundleError
 from tandem.settings import Settings
+from tandem.staleness import Aged, Study
 from tandem.tables import cell
 from tasks import card
-from tasks.report import figure, markup, page, slices
+from tasks.report import figure, markup, page, slices, study_page
 
 Tandem = Callable[..., tuple[int, str, str]]
+STUDY = Study(
+    models=tuple({"as_of": f"2024-01-{day:02}T00:00:00"} for day in (1, 8, 15)),
+    ages=(
+        Aged(0, 3, 90, 0.8, 0.5, 0.01, 0.8, 0.5),
+        Aged(1, 2, 60, 0.78, 0.52, 0.02, 0.8, 0.51),
+        Aged(2, 1, 30, None, 0.56, 0.02, None, 0.5),
+    ),
+)
 
 
 @pytest.fixture
@@ -154,8 +163,36 @@ def test_a_page_has_every_section_and_its_plots(bundle: Bundle) -> None:
     assert dots[4] == len(bundle.json("trials.json"))
 
 
-def test_a_page_loads_nothing_and_is_light_or_dark(bundle: Bundle) -> None:
-    text = page(bundle)
+def test_every_plot_says_what_its_sides_are(bundle: Bundle) -> None:
+    for text in (page(bundle), study_page(STUDY, "parcels")):
+        plots = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]  # noqa: S314 - our own
+        for svg in plots:
+            title = str(svg.attrib["aria-label"])
+            assert svg.findtext("title") == title
+            labels = [label.text for label in svg.findall("text[@class='label']")]
+            assert len(labels) == (2 if svg.findall("polyline") or " by trial" in title else 1), title
+            assert all(labels)
+            assert len(svg.findall("text")) > 2 + len(labels), "values stand along the sides"
+
+
+def test_a_study_is_drawn_beside_the_newest_model_of_each_day() -> None:
+    text = study_page(STUDY, "parcels")
+    (loss, auc) = [ET.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]  # noqa: S314
+    assert (loss.attrib["aria-label"], auc.attrib["aria-label"]) == ("log loss by age", "AUC by age")
+    assert [len(str(line.attrib["points"]).split()) for line in loss.findall("polyline")] == [3, 3]
+    assert [len(str(line.attrib["points"]).split()) for line in auc.findall("polyline")] == [2, 2], "what is not known"
+    ours, newest = (
+        [float(p.split(",")[1]) for p in line.attrib["points"].split()] for line in loss.findall("polyline")
+    )
+    assert ours[0] == newest[0]
+    assert ours[2] < newest[2], "a larger loss stands higher"
+    assert "3 models, as of 2024-01-01 to 2024-01-15" in text
+    assert ">0.0600</td>" in text
+
+
+@pytest.mark.parametrize("drawn", ["card", "study"])
+def test_a_page_loads_nothing_and_is_light_or_dark(bundle: Bundle, drawn: str) -> None:
+    text = page(bundle) if drawn == "card" else study_page(STUDY, "parcels")
     found = Page(text)
     assert {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(found.tags) == set()
     assert found.loaded == []

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tandem.errors import ParamsError
+from tandem.errors import GateError, ParamsError
 from tandem.evaluation import Evaluation, Gate
 from tandem.params import CostParams, EvaluateParams, GateParams, Params
 from tasks import evaluate as module
+from tasks.bundle import check_gates
 from tasks.evaluate import evaluate, write_evaluation
 
 ALL_PASS = GateParams(rows=100, auc=0.6, margins={"rates": 0.05}, worst_slice_auc=0.55, ece=0.1, slice_ece=0.3)
@@ -149,6 +150,19 @@ def test_each_gate_fails_alone_and_says_why(
     assert f"{gates[gate].bound}".removesuffix(".0") in gates[gate].reason
 
 
+def test_there_is_no_bundle_where_a_gate_failed_and_each_reason_is_told(scores: pl.DataFrame, params: Params) -> None:
+    good = evaluate(scores, ["rates"], ["place"], params)
+    check_gates(good.model_dump(mode="json"))
+    strict = params.model_copy(update={"gates": params.gates.model_copy(update={"auc": 0.999, "ece": 0.0})})
+    bad = evaluate(scores, ["rates"], ["place"], strict)
+    reasons = {gate.name: gate.reason for gate in bad.gates}
+    with pytest.raises(GateError) as refused:
+        check_gates(bad.model_dump(mode="json"))
+    assert str(refused.value).splitlines() == [
+        "no bundle: 2 of 6 gates failed", f"  auc: {reasons['auc']}", f"  ece: {reasons['ece']}"
+    ]  # fmt: skip
+
+
 def test_a_figure_on_its_bound_passes(scores: pl.DataFrame, params: Params) -> None:
     figures = {name: gate.figure for name, gate in judged(scores, params).items()}
     margins = {"rates": figures.pop("margin_over_rates")}
@@ -187,6 +201,8 @@ def test_what_cannot_be_judged_fails_and_is_written(
 ) -> None:
     evaluation = evaluate(alter(scores), ["rates"], ["place", "kind"], params)
     assert [gate.name for gate in evaluation.gates if gate.verdict == "fail"] == failed
+    said = {gate.name: gate.reason for gate in evaluation.gates if gate.name in failed and gate.figure is None}
+    assert all(reason.startswith("not defined where at ") for reason in said.values())
     write_evaluation(evaluation, tmp_path)
 
 

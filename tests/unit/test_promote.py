@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tandem.errors import RegistryError
 from tandem.registry import Role, State, Version, champions
@@ -100,3 +101,28 @@ def test_rollbacks_go_back_one_champion_each() -> None:
     assert champions([*told, event("rollback", B), event("rollback", A)]) == [A]
     assert champions([*told, event("rollback", B), event("promote", C)]) == [A, B, C]
     assert champions([event("withdraw", None)]) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"champion": A, "challenger": A}, "one bundle cannot be two"),
+        ({"champion": A, "shadow": A}, "one bundle cannot be two"),
+        ({"champion": A, "challenger": B, "shadow": B}, "one bundle cannot be two"),
+        ({"challenger": A}, "without a champion"),
+        ({"shadow": A}, "without a champion"),
+        ({"champion": A, "share": 0.1}, "no share without a challenger"),
+        ({"champion": A, "challenger": B, "share": 1.1}, "less than or equal to 1"),
+        ({"champion": A, "challenger": B, "share": -0.1}, "greater than or equal to 0"),
+        ({"generation": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_state_that_makes_no_sense_is_none(said: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        State.model_validate(said)
+
+
+def test_a_bundle_is_what_the_state_says() -> None:
+    assert [FULL.of(digest) for digest in (A, B, C, "d" * 64)] == [("champion",), ("challenger",), ("shadow",), ()]
+    assert State(champion=A, challenger=B, share=1).share == 1
+    assert State().generation == 0

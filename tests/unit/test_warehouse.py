@@ -59,6 +59,58 @@ def test_what_is_known_is_published_at_the_next_tick_and_never_at_once(
     assert found == day + timedelta(hours=hours, minutes=minutes)
 
 
+def test_what_happened_and_was_known_before_a_moment_can_be_left_out(tmp_path: Path) -> None:
+    since = AS_OF - timedelta(days=1)
+    told = [
+        (since - SECOND, since - SECOND),
+        (since, since - SECOND),
+        (since - SECOND, since),
+        (since + SECOND, since - SECOND),
+        (since - SECOND, since + SECOND),
+    ]
+    (tmp_path / "facts" / "seen").mkdir(parents=True)
+    frame = pl.DataFrame(told, orient="row", schema=["event_at", "known_at"]).with_row_index("n")
+    frame.write_parquet(tmp_path / "facts" / "seen" / "a.parquet")
+    for moment, kept in ((since, [1, 2, 3, 4]), (None, [0, 1, 2, 3, 4])):
+        with Warehouse.open(tmp_path / "facts", AS_OF, TICK, moment) as opened:
+            assert opened.query("select n from seen order by n")["n"].to_list() == kept
+
+
+def test_what_is_published_at_a_tick_is_told_by_its_raw_lines(tmp_path: Path) -> None:
+    lines = [(1, AS_OF - 3 * TICK), (2, AS_OF - 3 * TICK), (3, AS_OF - 3 * TICK), (4, AS_OF - 2 * TICK), (5, AS_OF)]
+    frame = pl.DataFrame(lines, orient="row", schema=["row", "known_at"]).with_columns(landing=pl.lit("0"))
+
+    def published(*left_out: int) -> list[tuple[datetime, int]]:
+        for kind in ("lost", "seen"):
+            (tmp_path / "facts" / kind).mkdir(parents=True, exist_ok=True)
+        half = frame.filter(~pl.col("row").is_in(left_out))
+        half.filter(pl.col("row") > 2).write_parquet(tmp_path / "facts" / "lost" / "a.parquet")
+        half.filter(pl.col("row") < 4).write_parquet(tmp_path / "facts" / "seen" / "a.parquet")
+        with Warehouse.open(tmp_path / "facts", AS_OF, TICK) as opened:
+            return [(tick, facts) for tick, facts in opened.published().rows()]
+
+    ticks = dict(whole := published())
+    assert [tick for tick, _ in whole] == [AS_OF - 2 * TICK, AS_OF - TICK]
+    assert published() == whole
+    for line in (1, 2, 3):
+        assert dict(published(line))[AS_OF - 2 * TICK] != ticks[AS_OF - 2 * TICK]
+        assert dict(published(line))[AS_OF - TICK] == ticks[AS_OF - TICK]
+    assert published(5) == whole, "it is not known yet"
+
+
+def test_nothing_is_fetched_by_itself_and_threads_do_not_depend_on_the_machine(locked: Connection) -> None:
+    names = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions", "threads")
+    asked = ", ".join(f"current_setting('{name}')" for name in names)
+    assert locked.execute(f"select {asked}").fetchone() == (False, False, False, 2)
+
+
+def test_what_views_share_is_made_once_or_told(warehouse: Warehouse) -> None:
+    warehouse.execute("create macro twice(x) as x * 2")
+    assert warehouse.query("select twice(n) as n from seen order by n")["n"].to_list() == [0, 2]
+    with pytest.raises(ProblemError, match="create macro x"):
+        warehouse.execute("create macro x()")
+
+
 def test_frames_are_seen_for_one_query_only(warehouse: Warehouse) -> None:
     frame = pl.DataFrame({"x": [1, 2]})
     assert warehouse.query("select sum(x)::bigint as x from numbers", numbers=frame)["x"].to_list() == [3]
