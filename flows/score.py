@@ -11,7 +11,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.settings import Settings
-from tasks.known import known_now, known_until
+from tasks.known import Place, known_now, known_until
 from tasks.requests import Gate, latest_tick, opened
 from tasks.score import Scorer, Show, Wanted, newest_snapshot, write_scores
 
@@ -25,7 +25,7 @@ def score(wanted: Wanted, folder: Path | None, params: Params, settings: Setting
         gate = Gate(wanted.source, bundle, rows.collect_schema())
         if gate.timed:
             latest = latest_tick(wanted.source, rows, bundle.spec.grid)
-            known = known_until(latest, bundle.spec, problem, params, settings)
+            known = known_until(latest, bundle.spec, Place(problem, params, settings))
         else:
             moment = wanted.at or Clock.of(problem, params, settings).now()
             wanted = replace(wanted, at=moment)

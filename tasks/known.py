@@ -1,9 +1,10 @@
 """What was known at each tick, for who scores many requests at once: the views as training has them, or a snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import polars as pl
 
@@ -25,6 +26,17 @@ from tasks.landing import landed_files
 from tasks.requests import TYPES
 from tasks.views import read_specs, read_view, run_view, share_macros
 
+Change = Callable[[ViewSpec, pl.DataFrame], pl.DataFrame]
+"""What is done to a view's rows before they are looked up."""
+
+
+class Place(NamedTuple):
+    """Where a problem's facts and views are."""
+
+    problem: Problem
+    params: Params
+    settings: Settings
+
 
 @dataclass(frozen=True)
 class Known:
@@ -35,23 +47,27 @@ class Known:
 
 
 @step
-def known_until(latest: datetime, spec: FeatureSpec, problem: Problem, params: Params, settings: Settings) -> Known:
+def known_until(latest: datetime, spec: FeatureSpec, place: Place, change: Change = lambda _, rows: rows) -> Known:
     """Give the views for ticks up to a latest one: those that training had, or made anew from the facts by now.
 
     Raises:
         SnapshotError: the problem's views are others than the bundle's.
 
     """
-    data = settings.of(problem.name)
+    data = place.settings.of(place.problem.name)
     as_of = Bundle.open(data / "bundle").as_of if (data / "bundle" / MANIFEST).is_file() else None
     if as_of and latest <= as_of and (data / "views" / "views.json").is_file():
         _check(spec, {view.name: view for view in read_specs(data / "views")})
-        return Known(Columns(spec, partial(read_view, data / "views")), as_of)
-    until = floor(Clock.of(problem, params, settings).now(), spec.grid.tick)
-    return Known(Columns(spec, _made(spec, problem, settings, until).pop), until)
+        read, newest = partial(read_view, data / "views"), as_of
+    else:
+        newest = floor(Clock.of(*place).now(), spec.grid.tick)
+        read = _made(spec, place, newest).pop
+    views = {view.name: view for view in spec.views}
+    return Known(Columns(spec, lambda name: change(views[name], read(name))), newest)
 
 
-def _made(spec: FeatureSpec, problem: Problem, settings: Settings, until: datetime) -> dict[str, pl.DataFrame]:
+def _made(spec: FeatureSpec, place: Place, until: datetime) -> dict[str, pl.DataFrame]:
+    problem, _, settings = place
     landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
     facts = facts_in_cache(all_parts(landed, problem, settings.cache), problem, settings.cache)
     with Warehouse.open(facts, until, spec.grid.tick) as warehouse:

@@ -1,5 +1,6 @@
 """Serving: over HTTP, in batches, and the check that both are what training saw."""
 
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -81,3 +82,23 @@ def score(  # noqa: PLR0913 - a command has the options that it has
     )
     if done["left_out"]:
         say(f"left out {done['left_out']:,} rows, with the rules that they break: {done['quarantine']}")
+
+
+@app.command()
+def skew(*, as_json: JsonOption = False) -> None:
+    """Hold recorded traffic against offline code.
+
+    Computes the features of each prediction in the ledger anew, from the facts as of its tick, and its score: features
+    must be equal to the bit, scores within 1e-6. Says which views and features differ, and how stale answers were.
+    Exits with 4 when something differs.
+
+    Example: tandem skew --json
+    """
+    from flows.skew import skew as flow  # noqa: PLC0415
+    from tandem.errors import SkewError  # noqa: PLC0415
+    from tasks.show import skew_report  # noqa: PLC0415
+
+    found = flow(*read())
+    say_json(asdict(found)) if as_json else say(skew_report(found))
+    if found.differing:
+        raise SkewError(found.differing, found.compared)

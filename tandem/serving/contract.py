@@ -109,10 +109,11 @@ class Contract:
         """Write an instance for the ledger; what is personal in it is told by a name that only we can give."""
         if not self.personal:
             return msgspec.Raw(self._encode(instance))
-        hidden = {name: self._pseudonym(getattr(instance, name)) for name in self.personal}
+        hidden = {name: self.pseudonym(getattr(instance, name)) for name in self.personal}
         return msgspec.Raw(self._encode(msgspec.structs.replace(instance, **hidden)))
 
-    def _pseudonym(self, value: object) -> str | None:
+    def pseudonym(self, value: object) -> str | None:
+        """Give the name by which a personal value is told."""
         if value is None:
             return None
         return blake2b(msgspec.msgpack.encode(value), digest_size=16, key=self._secret).hexdigest()

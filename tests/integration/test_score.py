@@ -12,6 +12,7 @@ import pytest
 from answering import Answering
 from commands import tandem
 from conftest import Workspace
+from numpy.typing import NDArray
 
 from flows.score import score
 from tandem.bundle import Bundle
@@ -57,17 +58,33 @@ def trained(built: Workspace) -> pl.DataFrame:
     return pl.read_parquet(built.data / "training_set" / "rows.parquet")
 
 
-def scored(built: Workspace, rows: pl.DataFrame | str, folder: Path, **how: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Score rows of a file or a query in the built workspace."""
-    if isinstance(rows, pl.DataFrame):
-        rows.write_parquet(folder / "in.parquet")
-        rows = str(folder / "in.parquet")
-    wanted = Wanted(rows, folder / "out.parquet", **how)
-    done = score(wanted, None, built.params, built.settings, lambda _: None)
-    return pl.read_parquet(wanted.target), done
+class Scoring:
+    """A built workspace, its requests, and a folder for tables."""
+
+    def __init__(self, built: Workspace, bundle: Bundle, asked: pl.DataFrame, folder: Path) -> None:
+        self.built, self.bundle, self.asked, self.folder = built, bundle, asked, folder
+
+    def __call__(self, rows: pl.DataFrame | str, **how: Any) -> tuple[pl.DataFrame, dict[str, Any]]:  # noqa: ANN401
+        """Score rows of a file or a query."""
+        if isinstance(rows, pl.DataFrame):
+            rows.write_parquet(self.folder / "in.parquet")
+            rows = str(self.folder / "in.parquet")
+        wanted = Wanted(rows, self.folder / "out.parquet", **how)
+        done = score(wanted, None, self.built.params, self.built.settings, lambda _: None)
+        return pl.read_parquet(wanted.target), done
+
+    def expected(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """Score inputs as the server would."""
+        inputs = np.ascontiguousarray(matrix(rows, self.bundle.spec.names))
+        return onnx_scores(self.bundle.folder / "model.onnx", inputs).astype(np.float64)
 
 
-def bits(floats: Any) -> Any:
+@pytest.fixture
+def scoring(built: Workspace, bundle: Bundle, asked: pl.DataFrame, tmp_path: Path) -> Scoring:
+    return Scoring(built, bundle, asked, tmp_path)
+
+
+def bits(floats: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(floats).view(np.uint32)
 
 
@@ -86,18 +103,18 @@ def test_inputs_are_those_of_the_training_set_to_the_bit(
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_with_moments_rows_are_scored_by_what_was_known_then(
-    built: Workspace, bundle: Bundle, asked: pl.DataFrame, trained: pl.DataFrame, tmp_path: Path, engine: Engine,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    scoring: Scoring, trained: pl.DataFrame, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, bundle = scoring.asked, scoring.bundle
     monkeypatch.setattr(requests, "SLICE", 100)
-    found, done = scored(built, asked, tmp_path, engine=engine)
+    found, done = scoring(asked, engine=engine)
     assert (done["rows"], done["left_out"], found.height) == (asked.height, 0, asked.height)
     assert found.columns == ["moment", "parcel", "score", "action", "bundle", "tick"]
     assert found.select("moment", "parcel").equals(asked.select("moment", "parcel"))
-    expected = onnx_scores(bundle.folder / "model.onnx", np.ascontiguousarray(matrix(trained, bundle.spec.names)))
+    expected = scoring.expected(trained)
     got = found["score"].to_numpy()
     if engine == "onnx":
-        np.testing.assert_array_equal(got, expected.astype(np.float64))
+        np.testing.assert_array_equal(got, expected)
     assert np.abs(got - expected).max() <= NEAR
     decision = bundle.json("decision.json")
     acted = found.select((pl.col("action") == decision["actions"][1]) == (pl.col("score") >= decision["threshold"]))
@@ -107,15 +124,14 @@ def test_with_moments_rows_are_scored_by_what_was_known_then(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_moments_rows_are_scored_as_the_server_would_now(
-    built: Workspace, bundle: Bundle, known: Path, asked: pl.DataFrame, tmp_path: Path, engine: Engine
-) -> None:
+def test_without_moments_rows_are_scored_as_the_server_would_now(scoring: Scoring, known: Path, engine: Engine) -> None:
+    asked, bundle = scoring.asked, scoring.bundle
     rows = (
         asked.tail(300)
         .drop("moment")
         .with_columns(courier=pl.when(pl.int_range(pl.len()) % 7 == 0).then(pl.lit("c99")).otherwise("courier"))
     )
-    found, _ = scored(built, rows, tmp_path, engine=engine)
+    found, _ = scoring(rows, engine=engine)
     instances = [json.loads(json.dumps(row, default=lambda t: f"{t.isoformat()}Z")) for row in rows.to_dicts()]
     answers = Answering(bundle.folder, known, bundle.as_of).ask(instances)
     served = np.array([each.score for each in answers])
@@ -127,19 +143,18 @@ def test_without_moments_rows_are_scored_as_the_server_would_now(
     assert {f"{tick.isoformat()}+00:00" for tick in found["tick"]} == {each.tick for each in answers}
 
 
-def test_csv_and_queries_give_what_parquet_gives(built: Workspace, asked: pl.DataFrame, tmp_path: Path) -> None:
-    expected, _ = scored(built, asked, tmp_path)
+def test_csv_and_queries_give_what_parquet_gives(scoring: Scoring, asked: pl.DataFrame, tmp_path: Path) -> None:
+    expected, _ = scoring(asked)
     asked.with_columns(pl.col("ordered_at").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")).write_csv(tmp_path / "in.csv")
     (tmp_path / "in.sql").write_text(f"select *, 1 as more from '{tmp_path / 'in.parquet'}' order by moment, parcel;\n")
     for source in (str(tmp_path / "in.csv"), str(tmp_path / "in.sql"), (tmp_path / "in.sql").read_text()):
-        found, _ = scored(built, source, tmp_path)
+        found, _ = scoring(source)
         assert found.sort("moment", "parcel").equals(expected.sort("moment", "parcel")), source
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_became_known_after_the_bundles_day_is_made_from_the_facts(
-    built: Workspace, bundle: Bundle, asked: pl.DataFrame, tmp_path: Path
-) -> None:
+def test_what_became_known_after_the_bundles_day_is_made_from_the_facts(scoring: Scoring, tmp_path: Path) -> None:
+    built, bundle = scoring.built, scoring.bundle
     spec, problem, until = bundle.spec, load_problem("parcels"), bundle.as_of + timedelta(days=2)
     with Warehouse.open(built.data / "facts", until, spec.grid.tick) as warehouse:
         later = requests_of(problem, warehouse, spec.grid).filter(pl.col("moment") >= bundle.as_of - timedelta(days=1))
@@ -148,11 +163,10 @@ def test_what_became_known_after_the_bundles_day_is_made_from_the_facts(
     assert later["moment"].max() > bundle.as_of  # type: ignore[operator]
     Clock.stopped(until).save(built.settings.clock)
     try:
-        found, _ = scored(built, later.drop("due"), tmp_path, engine="onnx")
+        found, _ = scoring(later.drop("due"), engine="onnx")
     finally:
         built.settings.clock.unlink()
-    expected = onnx_scores(bundle.folder / "model.onnx", np.ascontiguousarray(matrix(rows, spec.names)))
-    np.testing.assert_array_equal(found["score"].to_numpy(), expected.astype(np.float64))
+    np.testing.assert_array_equal(found["score"].to_numpy(), scoring.expected(rows))
 
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -170,7 +184,7 @@ def at_row(field: str, value: object, kind: pl.DataType | None = None) -> Change
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "told", "rule"),
+    "case",
     [
         (at_row("depot", "Berlin"), "depot", "expected like ^[A-Z][0-9]$, got 'Berlin'", "depot|pattern"),
         (at_row("depot", None), "depot", "expected a value, got nothing", "depot|required"),
@@ -184,20 +198,20 @@ def at_row(field: str, value: object, kind: pl.DataType | None = None) -> Change
     ],
 )
 def test_a_row_that_is_no_request_is_told_or_left_out(
-    built: Workspace, asked: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    change: Change, field: str, told: str, rule: str,
-) -> None:  # fmt: skip
+    scoring: Scoring, monkeypatch: pytest.MonkeyPatch, case: tuple[Change, str, str, str]
+) -> None:
     monkeypatch.setattr(requests, "SLICE", 2)
-    good = asked.head(5)
+    change, field, told, rule = case
+    good = scoring.asked.head(5)
     rows = change(good.with_columns(pl.col("ordered_at").cast(pl.String) if field == "ordered_at" else []))
     with pytest.raises(RowError, match="row 3: ") as refused:
-        scored(built, rows, tmp_path)
+        scoring(rows)
     assert (refused.value.row, refused.value.field) == (3, field)
     assert told in str(refused.value)
     assert "--skip" in str(refused.value)
-    assert not (tmp_path / "out.parquet").exists()
-    expected, _ = scored(built, good, tmp_path)
-    found, done = scored(built, rows, tmp_path, skip=True)
+    assert not (scoring.folder / "out.parquet").exists()
+    expected, _ = scoring(good)
+    found, done = scoring(rows, skip=True)
     assert (done["rows"], done["left_out"]) == (4, 1)
     assert found.equals(expected[[0, 1, 3, 4]])
     (beside,) = pl.read_parquet(done["quarantine"]).to_dicts()
@@ -205,45 +219,43 @@ def test_a_row_that_is_no_request_is_told_or_left_out(
     assert json.loads(beside["values"])["parcel"] == good["parcel"][2]
 
 
-def test_all_rules_that_a_row_breaks_are_told_and_an_old_quarantine_goes(
-    built: Workspace, asked: pl.DataFrame, tmp_path: Path
-) -> None:
+def test_all_rules_that_a_row_breaks_are_told_and_an_old_quarantine_goes(scoring: Scoring, asked: pl.DataFrame) -> None:
     rows = at_row("town", None)(at_row("weight_g", -1)(asked.head(5)))
-    _, done = scored(built, rows, tmp_path, skip=True)
+    _, done = scoring(rows, skip=True)
     beside = Path(done["quarantine"])
     assert pl.read_parquet(beside)["rules"].to_list() == ["town|required,weight_g|minimum"]
-    scored(built, asked.head(5), tmp_path)
+    scoring(asked.head(5))
     assert not beside.exists()
 
 
 def test_all_columns_are_kept_if_wanted_but_not_under_names_that_are_made(
-    built: Workspace, asked: pl.DataFrame, tmp_path: Path
+    scoring: Scoring, asked: pl.DataFrame
 ) -> None:
-    found, _ = scored(built, asked.head(5).with_columns(more=pl.lit(7)), tmp_path, whole=True)
+    found, _ = scoring(asked.head(5).with_columns(more=pl.lit(7)), whole=True)
     assert found.columns == [*asked.columns, "more", "score", "action", "bundle", "tick"]
     with pytest.raises(SourceError, match="has a column score of its own"):
-        scored(built, asked.head(5).with_columns(score=pl.lit(0.5)), tmp_path, whole=True)
+        scoring(asked.head(5).with_columns(score=pl.lit(0.5)), whole=True)
 
 
-def test_no_rows_are_scored_as_well(built: Workspace, asked: pl.DataFrame, tmp_path: Path) -> None:
-    found, done = scored(built, asked.head(0), tmp_path)
+def test_no_rows_are_scored_as_well(scoring: Scoring, asked: pl.DataFrame) -> None:
+    found, done = scoring(asked.head(0))
     assert (done["rows"], found.height) == (0, 0)
 
 
-def test_what_is_missing_is_told(built: Workspace, known: Path, asked: pl.DataFrame, tmp_path: Path) -> None:
+def test_what_is_missing_is_told(scoring: Scoring, known: Path, asked: pl.DataFrame, tmp_path: Path) -> None:
     assert known.is_dir()
     with pytest.raises(SourceError, match="has no column depot, town: a request needs"):
-        scored(built, asked.drop("depot", "town"), tmp_path)
+        scoring(asked.drop("depot", "town"))
     with pytest.raises(SourceError, match="there is no such file, and it is no query"):
-        scored(built, "nothing.parquet", tmp_path)
+        scoring("nothing.parquet")
     (tmp_path / "rows.xlsx").touch()
-    with pytest.raises(SourceError, match="in a .parquet, .csv or .sql file"):
-        scored(built, str(tmp_path / "rows.xlsx"), tmp_path)
+    with pytest.raises(SourceError, match=r"in a \.parquet, \.csv or \.sql file"):
+        scoring(str(tmp_path / "rows.xlsx"))
     (tmp_path / "rows.csv").write_text("parcel,depot\nP1,B1,more,and,more\n")
-    with pytest.raises(SourceError, match="rows.csv"):
-        scored(built, str(tmp_path / "rows.csv"), tmp_path)
+    with pytest.raises(SourceError, match=r"rows\.csv"):
+        scoring(str(tmp_path / "rows.csv"))
     with pytest.raises(SnapshotError, match="nothing is known at 2020"):
-        scored(built, asked.drop("moment"), tmp_path, at=datetime(2020, 1, 1))  # noqa: DTZ001
+        scoring(asked.drop("moment"), at=datetime(2020, 1, 1))  # noqa: DTZ001
 
 
 def test_the_command(built: Workspace, known: Path, asked: pl.DataFrame, tmp_path: Path) -> None:
