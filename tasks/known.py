@@ -26,6 +26,7 @@ from tasks.landing import landed_files
 from tasks.requests import TYPES
 from tasks.views import read_specs, read_view, run_view, share_macros
 
+Read = Callable[[str], pl.DataFrame]
 Change = Callable[[ViewSpec, pl.DataFrame], pl.DataFrame]
 """What is done to a view's rows before they are looked up."""
 
@@ -58,7 +59,8 @@ def known_until(latest: datetime, spec: FeatureSpec, place: Place, change: Chang
     as_of = Bundle.open(data / "bundle").as_of if (data / "bundle" / MANIFEST).is_file() else None
     if as_of and latest <= as_of and (data / "views" / "views.json").is_file():
         _check(spec, {view.name: view for view in read_specs(data / "views")})
-        read, newest = partial(read_view, data / "views"), as_of
+        read: Read = partial(read_view, data / "views")
+        newest = as_of
     else:
         newest = floor(Clock.of(*place).now(), spec.grid.tick)
         read = _made(spec, place, newest).pop
