@@ -250,12 +250,49 @@ def serve(folder: Path, repeats: int) -> Outcome:
     return serving(tree, folder / "serving", repeats)
 
 
+def score(folder: Path, repeats: int) -> Outcome:
+    """`tandem score` over 2.8 million requests, against engines alone and MLflow's pyfunc, which get ready inputs.
+
+    Ours reads requests, holds them against the contract, looks up 14 views, computes 13 request features, scores and
+    writes; work is what the whole flow takes, its loading of bundle and views with it, without imports.
+    """
+    tree = copy_of_tree(folder / "tree")
+    measured(["dvc", "repro"], tree)
+    measured(["tandem", "refresh"], tree)
+    measured(script("score_work", "prepare", folder, 10), tree)
+    names: dict[str, tuple[str, ...]] = {
+        "ours, by moment": ("ours",),
+        "ours, by moment, ONNX Runtime": ("ours", "--engine", "onnx"),
+        "ours, by the newest tick": ("ours", "--table", "now"),
+        "XGBoost alone": ("xgboost",),
+        "ONNX Runtime alone": ("onnx",),
+        "mlflow pyfunc": ("mlflow",),
+    }
+    cases = {name: Case([script("score_work", what, folder, *words)], tree) for name, (what, *words) in names.items()}
+    out = Outcome(repeated(cases, repeats))
+    alone = fastest({name: out.work(name) for name in ("XGBoost alone", "ONNX Runtime alone")})
+    for name in ("ours, by moment", "ours, by the newest tick"):
+        out.figures.append(Figure(f"{name}, against {alone}", ratio(out.work(name), out.work(alone)), "x", 1.25))
+    exact = "ours, by moment, ONNX Runtime"
+    out.figures += [
+        Figure(f"{exact}, against it alone", ratio(out.work(exact), out.work("ONNX Runtime alone")), "x", 1.25),
+        Figure(
+            "ours, by moment, against mlflow pyfunc",
+            ratio(out.work("ours, by moment"), out.work("mlflow pyfunc")),
+            "x",
+            0.25,
+        ),
+    ]
+    return out
+
+
 BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
     "ingest": ingest,
     "features": features,
     "graph": graph,
     "imports": imports,
     "first_prediction": first_prediction,
+    "score": score,
     "scale": scale,
     "serve": serve,
 }

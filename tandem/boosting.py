@@ -122,8 +122,8 @@ def write_booster(booster: Booster, target: Path) -> Path:
     return target
 
 
-def read_booster(source: Path) -> Booster:
+def read_booster(source: Path, threads: int = THREADS) -> Booster:
     """Read what was written; XGBoost's parser crashes on hostile files, so the digest must be known to be right."""
-    booster = xgb.Booster({"nthread": THREADS, "verbosity": 0})
+    booster = xgb.Booster({"nthread": threads, "verbosity": 0})
     booster.load_model(bytearray(source.read_bytes()))
     return booster

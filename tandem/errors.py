@@ -5,7 +5,8 @@ TandemError
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
-│   └── UnreachableError it cannot be had just now; it may be, later
+│   ├── UnreachableError it cannot be had just now; it may be, later
+│   └── RowError         a row of a table of requests is no request
 ├── UnwritableError      the disk is full, or nothing may be written there
 ├── MissingError         what a command reads has not been made yet
 ├── TooFewRowsError      not enough rows are left to go on
@@ -20,6 +21,7 @@ TandemError
 ├── RefusedError         what the registry asks for is not served, and what was before goes on
 ├── LedgerError          a ledger is damaged, or cannot be written
 ├── QueryError           a query of the ledger cannot be answered
+├── SkewError            what was answered is not what offline code makes of it
 ├── DivergesError        a bundle was built again, and came out another one
 ├── CannotVerifyError    what is needed to build a bundle again is missing
 ├── BusyError            another one is doing it in this workspace
@@ -64,6 +66,19 @@ class SourceError(TandemError):
 
 class UnreachableError(SourceError):
     """A pinned file cannot be had just now; it may be, later."""
+
+
+class RowError(SourceError):
+    """A row of a table of requests is no request."""
+
+    def __init__(self, source: str, row: int, field: str, came: object, wanted: str) -> None:
+        """Say where, what came and what is wanted."""
+        shown = "nothing" if came is None else repr(came) if isinstance(came, str | bool | int | float) else str(came)
+        super().__init__(
+            f"{source}: row {row}: {field}: expected {wanted}, got {shown[:60]}. Mend it, or leave such rows out "
+            f"with --skip, which writes them beside with the rules that they break"
+        )
+        self.row, self.field, self.wanted = row, field, wanted
 
 
 class UnwritableError(TandemError):
@@ -153,6 +168,19 @@ class TrackerError(RegistryError):
 
 class ConflictError(RegistryError):
     """Somebody changed it in the meantime."""
+
+
+class SkewError(TandemError):
+    """What was answered is not what offline code makes of it."""
+
+    exit_code = 4
+
+    def __init__(self, differing: int, compared: int) -> None:
+        """Count the rows."""
+        super().__init__(
+            f"{differing} of {compared} rows differ between what was answered and what is computed offline"
+        )
+        self.differing, self.compared = differing, compared
 
 
 class DivergesError(TandemError):

@@ -49,8 +49,49 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-class Warehouse:
-    """A problem's facts as they were known at a moment."""
+class Desk:
+    """Runs queries over frames; whatever else a connection can read, they can too."""
+
+    def __init__(self, con: Connection) -> None:
+        """Work by a connection."""
+        self._con = con
+
+    @classmethod
+    @contextmanager
+    def at(cls, *folders: Path) -> Iterator["Desk"]:
+        """Open one that can read these folders."""
+        with connect(*folders) as con:
+            yield Desk(con)
+
+    def execute(self, sql: str) -> None:
+        """Run what has no result: macros and tables that queries share, or a copy of a query's rows.
+
+        Raises:
+            ProblemError: the SQL does not run.
+
+        """
+        with _explained(sql):
+            self._con.execute(sql)
+
+    def query(self, sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
+        """Run one query over frames by name.
+
+        Raises:
+            ProblemError: the SQL does not run.
+
+        """
+        for name, frame in frames.items():
+            self._con.register(name, frame)
+        try:
+            with _explained(sql):
+                return _frame(self._con.sql(sql))
+        finally:
+            for name in frames:
+                self._con.unregister(name)
+
+
+class Warehouse(Desk):
+    """A problem's facts as they were known at a moment; queries run over them and over frames."""
 
     def __init__(
         self, con: Connection, facts: Path, as_of: datetime, tick: timedelta, since: datetime | None = None
@@ -59,7 +100,8 @@ class Warehouse:
 
         Facts that both happened and became known before `since` are left out, if it is given.
         """
-        self._con, self._as_of = con, as_of
+        super().__init__(con)
+        self._as_of = as_of
         minutes = int(tick.total_seconds() // 60)
         con.execute(
             # what is known from a moment on is published at the next tick: a fact counts after known_at, not at it
@@ -107,32 +149,6 @@ class Warehouse:
         )
         facts = " union all ".join(kinds)
         return self.query(f"select tick, bit_xor(fact) as facts from ({facts}) group by tick order by tick")
-
-    def execute(self, sql: str) -> None:
-        """Make what a problem's views share: macros and tables.
-
-        Raises:
-            ProblemError: the SQL does not run.
-
-        """
-        with _explained(sql):
-            self._con.execute(sql)
-
-    def query(self, sql: str, **frames: pl.DataFrame) -> pl.DataFrame:
-        """Run one query over the facts and over frames by name.
-
-        Raises:
-            ProblemError: the SQL does not run.
-
-        """
-        for name, frame in frames.items():
-            self._con.register(name, frame)
-        try:
-            with _explained(sql):
-                return _frame(self._con.sql(sql))
-        finally:
-            for name in frames:
-                self._con.unregister(name)
 
 
 def _frame(rows: duckdb.DuckDBPyRelation) -> pl.DataFrame:

@@ -12,6 +12,13 @@ from tandem.log import as_json
 from tasks.show import run_line
 from tasks.walk import Show
 
+OFTEN = 0.2
+"""Seconds from one word to the next on a terminal."""
+RARELY = 10.0
+"""And elsewhere."""
+CLEAR = "\x1b[K\r"
+NEWLINE = "\n"
+
 
 class Lines:
     """A line for each stage on stdout; what stages say goes to stderr."""
@@ -96,6 +103,36 @@ class Live:
             took = time.monotonic() - self._since[stage] if seconds is None else seconds
             table.add_row(stage, state, f"{took:6.1f} s", f"[dim]{last}")
         return table
+
+
+class Counter:
+    """Says how many rows are done: where it stands on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        """Begin to count, up to a total if it is known."""
+        self._what, self._total = what, total
+        self._live = sys.stderr.isatty() and not as_json()
+        self._start = time.monotonic()
+        self._next = self._start + (OFTEN if self._live else RARELY)
+
+    def __call__(self, done: int) -> None:
+        """Say how many are done, if it is time to."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (OFTEN if self._live else RARELY)
+        rate = done / (now - self._start)
+        if as_json():
+            say("", event="counted", what=self._what, rows=done, total=self._total, rows_a_second=round(rate))
+            return
+        of = f" of {self._total:,}" if self._total is not None else ""
+        sys.stderr.write(f"{self._what} {done:,}{of} rows, {rate:,.0f} a second{CLEAR if self._live else NEWLINE}")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave the terminal's line."""
+        if self._live:
+            sys.stderr.write(NEWLINE)
 
 
 def say(text: str, **said: Any) -> None:  # noqa: ANN401 - whatever JSON holds

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tandem import tables
 from tandem.clock import wall_now
@@ -12,6 +12,9 @@ from tandem.graph import StageRun
 from tandem.registry import State, Version
 from tandem.schedule import Ended
 from tandem.staleness import Study
+
+if TYPE_CHECKING:  # numpy and polars, where nothing is to be shown of them
+    from tasks.skew import Skew
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
@@ -236,3 +239,25 @@ def _age(age: timedelta) -> str:
     if hours < 1:
         return f"{hours * 60:.1f} min"
     return f"{hours / 24:.1f} d" if hours >= 24 else f"{hours:.1f} h"  # noqa: PLR2004
+
+
+def skew_report(found: "Skew") -> str:
+    """Return what was compared, what differs and what could not be compared."""
+    compared = f"{found.compared:,} of {found.records:,} predictions compared: {found.differing:,} differ"
+    lines = [f"{compared}, {found.scores:,} of them in their score; scores are {found.largest:.1e} apart at most"]
+    rows = [(view, name, rows) for view, features in found.features.items() for name, rows in features.items()]
+    if rows:
+        lines.append(tables.plain(("view", "feature", "rows that differ"), sorted(rows)))
+    lines += [
+        f"{each['feature']}: answered {tables.cell(each['answered'])}, offline {tables.cell(each['offline'])}, "
+        f"tick {each['tick']}, request {each['request']}"
+        for each in found.examples
+    ]
+    lines += [f"{count:,} of bundle {digest[:12]}, which is not here" for digest, count in found.other_bundles.items()]
+    if found.not_yet_known:
+        lines.append(f"{found.not_yet_known:,} of ticks that are not known here yet: `tandem refresh` takes facts in")
+    if found.hidden:
+        lines.append(f"not compared, for records hold no personal values: {', '.join(found.hidden)}")
+    late = f", {found.lateness / found.stale:.0f} s on average, {found.latest:.0f} s at most" if found.stale else ""
+    lines.append(f"{found.stale:,} were answered stale{late}")
+    return "\n".join(lines)

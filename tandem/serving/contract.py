@@ -146,15 +146,16 @@ class Contract:
         """Write an instance for the ledger; what is personal in it is told by a name that only we can give."""
         if not self.personal:
             return msgspec.Raw(self._encode(instance))
-        hidden = {name: self._pseudonym(getattr(instance, name)) for name in self.personal}
+        hidden = {name: self.pseudonym(getattr(instance, name)) for name in self.personal}
         return msgspec.Raw(self._encode(msgspec.structs.replace(instance, **hidden)))
 
     def told(self, name: str, value: object) -> object:
         """Give the value of a field that was told alone, as the ledger holds it."""
         read = msgspec.convert(value, self.types[name])
-        return self._pseudonym(read) if name in self.personal else read
+        return self.pseudonym(read) if name in self.personal else read
 
-    def _pseudonym(self, value: object) -> str | None:
+    def pseudonym(self, value: object) -> str | None:
+        """Give the name by which a personal value is told."""
         if value is None:
             return None
         return blake2b(msgspec.msgpack.encode(value), digest_size=16, key=self._secret).hexdigest()

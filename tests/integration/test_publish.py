@@ -85,7 +85,7 @@ def test_a_second_is_judged_on_the_same_rows_and_proposed_or_not(
 
 def with_less(bundle: Bundle, folder: Path) -> Bundle:
     """The same bundle with the first of its model's trees alone."""
-    shutil.copytree(bundle.folder, folder)
+    copytree(bundle.folder, folder)
     write_onnx(read_booster(folder / "model.json")[:1], folder / "model.onnx")
     seal(folder, bundle.annotations)
     return Bundle.open(folder)
@@ -94,7 +94,7 @@ def with_less(bundle: Bundle, folder: Path) -> Bundle:
 def test_the_better_one_on_the_same_rows_challenges(
     registry: Registry, built: Workspace, bundle: Bundle, tracked: Settings, tmp_path: Path
 ) -> None:
-    settings = tracked.model_copy(update={"data": built.settings.data})
+    settings = replace(tracked, data=built.settings.data)
     other = with_less(bundle, tmp_path / "other")
     rows = part(read_rows(built.data / "training_set")[0], "test")
     losses = {
@@ -123,10 +123,10 @@ def test_the_better_one_on_the_same_rows_challenges(
 def test_a_champion_that_reads_what_is_no_more_is_not_compared(
     registry: Registry, built: Workspace, bundle: Bundle, tracked: Settings, tmp_path: Path
 ) -> None:
-    settings = tracked.model_copy(update={"data": built.settings.data})
-    shutil.copytree(bundle.folder, tmp_path / "old")
-    more = [bundle.spec.inputs[0].model_copy(update={"name": name}) for name in ("x4", "x3", "x2", "x1")]
-    bundle.spec.model_copy(update={"inputs": (*bundle.spec.inputs, *more)}).save(tmp_path / "old" / "features.json")
+    settings = replace(tracked, data=built.settings.data)
+    copytree(bundle.folder, tmp_path / "old")
+    more = [replace(bundle.spec.inputs[0], name=name) for name in ("x4", "x3", "x2", "x1")]
+    replace(bundle.spec, inputs=(*bundle.spec.inputs, *more)).save(tmp_path / "old" / "features.json")
     seal(tmp_path / "old", bundle.annotations)
     publish(registry, Bundle.open(tmp_path / "old"), settings)
     _, proposal = publish(registry, bundle, settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 import dataframely as dy
 import polars as pl
 import pytest
+from msgspec.structs import replace
 from polars.testing import assert_frame_equal
 
 from tandem.errors import ProblemError, TooFewRowsError
@@ -156,13 +157,13 @@ def test_what_the_model_is_fed_are_the_numbers_of_views_and_request(spec: Featur
 
 
 def test_a_name_stands_for_one_thing(problem: Problem) -> None:
-    again = VIEWS[1].model_copy(update={"values": {"price": "DOUBLE"}, "meanings": {"price": "another"}})
+    again = replace(VIEWS[1], values={"price": "DOUBLE"}, meanings={"price": "another"})
     with pytest.raises(ProblemError, match=r"^price: a name can stand for one thing only"):
         describe(problem, (VIEWS[0], again), PARAMS)
 
 
 def test_a_views_key_must_be_somewhere(problem: Problem) -> None:
-    lost = VIEWS[1].model_copy(update={"keys": ("class", "shop", "aisle")})
+    lost = replace(VIEWS[1], keys=("class", "shop", "aisle"))
     with pytest.raises(ProblemError, match=r"view class\.sold: key aisle, shop is neither in the request"):
         describe(problem, (VIEWS[0], lost), PARAMS)
 
@@ -222,7 +223,7 @@ def test_features_are_computed_and_what_judges_need_is_kept(
 
 def test_a_slice_must_be_text(asked: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, views: Path) -> None:
     joined = with_views(asked, spec, warehouse, views)
-    wrong = spec.model_copy(update={"slices_sql": "select who as person, price as price from request"})
+    wrong = replace(spec, slices_sql="select who as person, price as price from request")
     with pytest.raises(ProblemError, match=r"slices\.sql: price must be text"):
         with_features(joined, wrong, warehouse)
 
@@ -299,7 +300,7 @@ def test_what_has_no_label_is_for_nothing() -> None:
 
 
 def test_the_summary_counts_outcomes_parts_and_what_is_not_known(spec: FeatureSpec) -> None:
-    narrow = spec.model_copy(update={"inputs": (spec.inputs[0].model_copy(update={"name": "x"}),)})
+    narrow = replace(spec, inputs=(replace(spec.inputs[0], name="x"),))
     said = summary(split(SPLIT).with_columns(x=pl.when(pl.int_range(10) > 2).then("x")), narrow)
     assert (said["requests"], said["outcomes"]) == (10, {"sold": 9, "not known yet": 1})
     assert said["parts"] == {
