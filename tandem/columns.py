@@ -95,7 +95,7 @@ def _in_order(frame: pl.DataFrame, places: Integers) -> tuple[pl.DataFrame, Inte
     """Sort rows by their places; a view's own are in order already, a snapshot's are not."""
     if (np.diff(places) >= 0).all():
         return frame, places
-    order = np.argsort(places, kind="stable")
+    order = np.lexsort((frame[VALID_FROM].dt.epoch("us").to_numpy(), places))
     return frame[order], places[order]
 
 

@@ -1,6 +1,7 @@
 """Scores of whole tables: what training saw, what the server answers, and what is no request is told."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 from answering import Answering
 from commands import tandem
-from conftest import Workspace
+from conftest import Workspace, workspace_at
 from numpy.typing import NDArray
 
 from flows.score import score
@@ -34,35 +35,43 @@ ENGINES: tuple[Engine, ...] = ("xgboost", "onnx")
 
 
 @pytest.fixture(scope="module")
-def bundle(built: Workspace) -> Bundle:
-    return Bundle.open(built.data / "bundle")
+def own(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the built workspace, for snapshots and a clock of its own."""
+    root = tmp_path_factory.mktemp("score") / "workspace"
+    shutil.copytree(built.root, root, symlinks=True)
+    return workspace_at(root)
 
 
 @pytest.fixture(scope="module")
-def known(built: Workspace, bundle: Bundle) -> Path:
+def bundle(own: Workspace) -> Bundle:
+    return Bundle.open(own.data / "bundle")
+
+
+@pytest.fixture(scope="module")
+def known(own: Workspace, bundle: Bundle) -> Path:
     """Snapshots in the place where serving has them."""
-    knowledge = Knowledge(load_problem("parcels"), built.data / "facts", bundle.spec.grid, bundle.as_of)
-    write_due(knowledge, built.settings.snapshots, 4)
-    return built.settings.snapshots
+    knowledge = Knowledge(load_problem("parcels"), own.data / "facts", bundle.spec.grid, bundle.as_of)
+    write_due(knowledge, own.settings.snapshots, 4)
+    return own.settings.snapshots
 
 
 @pytest.fixture(scope="module")
-def asked(built: Workspace, bundle: Bundle) -> pl.DataFrame:
+def asked(own: Workspace, bundle: Bundle) -> pl.DataFrame:
     """All requests of the problem that were made before its day, each with its moment."""
-    with Warehouse.open(built.data / "facts", bundle.as_of, bundle.spec.grid.tick) as warehouse:
+    with Warehouse.open(own.data / "facts", bundle.as_of, bundle.spec.grid.tick) as warehouse:
         return requests_of(load_problem("parcels"), warehouse, bundle.spec.grid).drop("due")
 
 
 @pytest.fixture(scope="module")
-def trained(built: Workspace) -> pl.DataFrame:
-    return pl.read_parquet(built.data / "training_set" / "rows.parquet")
+def trained(own: Workspace) -> pl.DataFrame:
+    return pl.read_parquet(own.data / "training_set" / "rows.parquet")
 
 
 class Scoring:
     """A built workspace, its requests, and a folder for tables."""
 
-    def __init__(self, built: Workspace, bundle: Bundle, asked: pl.DataFrame, folder: Path) -> None:
-        self.built, self.bundle, self.asked, self.folder = built, bundle, asked, folder
+    def __init__(self, own: Workspace, bundle: Bundle, asked: pl.DataFrame, folder: Path) -> None:
+        self.own, self.bundle, self.asked, self.folder = own, bundle, asked, folder
 
     def __call__(self, rows: pl.DataFrame | str, **how: Any) -> tuple[pl.DataFrame, dict[str, Any]]:  # noqa: ANN401
         """Score rows of a file or a query."""
@@ -70,7 +79,7 @@ class Scoring:
             rows.write_parquet(self.folder / "in.parquet")
             rows = str(self.folder / "in.parquet")
         wanted = Wanted(rows, self.folder / "out.parquet", **how)
-        done = score(wanted, None, self.built.params, self.built.settings, lambda _: None)
+        done = score(wanted, None, self.own.params, self.own.settings, lambda _: None)
         return pl.read_parquet(wanted.target), done
 
     def expected(self, rows: pl.DataFrame) -> NDArray[np.float64]:
@@ -80,8 +89,8 @@ class Scoring:
 
 
 @pytest.fixture
-def scoring(built: Workspace, bundle: Bundle, asked: pl.DataFrame, tmp_path: Path) -> Scoring:
-    return Scoring(built, bundle, asked, tmp_path)
+def scoring(own: Workspace, bundle: Bundle, asked: pl.DataFrame, tmp_path: Path) -> Scoring:
+    return Scoring(own, bundle, asked, tmp_path)
 
 
 def bits(floats: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -90,9 +99,9 @@ def bits(floats: NDArray[np.float32]) -> NDArray[np.uint32]:
 
 @pytest.mark.parametrize("order", ["as they came", "mixed"])
 def test_inputs_are_those_of_the_training_set_to_the_bit(
-    built: Workspace, bundle: Bundle, asked: pl.DataFrame, trained: pl.DataFrame, order: str
+    own: Workspace, bundle: Bundle, asked: pl.DataFrame, trained: pl.DataFrame, order: str
 ) -> None:
-    columns = Columns(bundle.spec, lambda name: read_view(built.data / "views", name))
+    columns = Columns(bundle.spec, lambda name: read_view(own.data / "views", name))
     place = pl.int_range(asked.height, eager=True)
     place = place.shuffle(seed=3) if order == "mixed" else place
     with Desk.at() as desk:
@@ -154,18 +163,18 @@ def test_csv_and_queries_give_what_parquet_gives(scoring: Scoring, asked: pl.Dat
 
 
 def test_what_became_known_after_the_bundles_day_is_made_from_the_facts(scoring: Scoring, tmp_path: Path) -> None:
-    built, bundle = scoring.built, scoring.bundle
+    own, bundle = scoring.own, scoring.bundle
     spec, problem, until = bundle.spec, load_problem("parcels"), bundle.as_of + timedelta(days=2)
-    with Warehouse.open(built.data / "facts", until, spec.grid.tick) as warehouse:
+    with Warehouse.open(own.data / "facts", until, spec.grid.tick) as warehouse:
         later = requests_of(problem, warehouse, spec.grid).filter(pl.col("moment") >= bundle.as_of - timedelta(days=1))
         write_views(problem, warehouse, tmp_path)
         rows = with_features(with_views(later, spec, warehouse, tmp_path), spec, warehouse)
     assert later["moment"].max() > bundle.as_of  # type: ignore[operator]
-    Clock.stopped(until).save(built.settings.clock)
+    Clock.stopped(until).save(own.settings.clock)
     try:
         found, _ = scoring(later.drop("due"), engine="onnx")
     finally:
-        built.settings.clock.unlink()
+        own.settings.clock.unlink()
     np.testing.assert_array_equal(found["score"].to_numpy(), scoring.expected(rows))
 
 
@@ -258,16 +267,16 @@ def test_what_is_missing_is_told(scoring: Scoring, known: Path, asked: pl.DataFr
         scoring(asked.drop("moment"), at=datetime(2020, 1, 1))  # noqa: DTZ001
 
 
-def test_the_command(built: Workspace, known: Path, asked: pl.DataFrame, tmp_path: Path) -> None:
+def test_the_command(own: Workspace, known: Path, asked: pl.DataFrame, tmp_path: Path) -> None:
     assert known.is_dir()
     asked.drop("moment").write_csv(tmp_path / "in.csv")
-    done = tandem(built.root, "score", str(tmp_path / "in.csv"), str(tmp_path / "out.parquet"))
+    done = tandem(own.root, "score", str(tmp_path / "in.csv"), str(tmp_path / "out.parquet"))
     assert done.returncode == 0, done.stderr
     assert f"scored {asked.height:,} rows in " in done.stdout
     at_row("weight_g", -1)(asked).write_csv(tmp_path / "in.csv")
-    done = tandem(built.root, "score", str(tmp_path / "in.csv"), str(tmp_path / "out.parquet"))
+    done = tandem(own.root, "score", str(tmp_path / "in.csv"), str(tmp_path / "out.parquet"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "in.csv: row 3: weight_g: expected at least 1, got '-1'. Mend it" in done.stderr
     words = ("score", f"select * from '{tmp_path / 'in.csv'}'", str(tmp_path / "out.parquet"), "--skip", "--json")
-    told = json.loads(tandem(built.root, *words).stdout)
+    told = json.loads(tandem(own.root, *words).stdout)
     assert (told["rows"], told["left_out"]) == (asked.height - 1, 1)

@@ -33,6 +33,7 @@ def answered(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     root = tmp_path_factory.mktemp("skew") / "workspace"
     shutil.copytree(built.root, root, symlinks=True)
     workspace = workspace_at(root)
+    shutil.rmtree(workspace.settings.serving, ignore_errors=True)
     bundle = Bundle.open(workspace.data / "bundle")
     ticks = snapshots_until(workspace, bundle, FIRST, TICKS)
     for named in Named.all(workspace.settings.snapshots)[5:20:5]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tandem.graph import StageRun
 from tandem.log import FORMAT
-from tasks.progress import JsonLines, Lines, Live, shown
+from tasks.progress import Counter, JsonLines, Lines, Live, shown
 from tasks.walk import Show
 
 
@@ -71,3 +71,16 @@ def test_it_is_chosen_by_what_it_is_shown_on(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     with shown() as show:
         assert isinstance(show, Live)
+
+
+def test_rows_are_counted_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter([0.0, 1.0, 10.0, 12.0, 20.5])
+    monkeypatch.setattr("tasks.progress.time.monotonic", lambda: next(clock))
+    counter = Counter("scored", 4000)
+    for done in (100, 1000, 1200, 4000):
+        counter(done)
+    counter.end()
+    assert capsys.readouterr().err.splitlines() == [
+        "scored 1,000 of 4,000 rows, 100 a second",
+        "scored 4,000 of 4,000 rows, 195 a second",
+    ]
