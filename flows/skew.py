@@ -1,6 +1,7 @@
 """Hold recorded traffic against offline code: the same features to the bit, and the same scores."""
 
 from tandem.clock import Clock
+from tandem.files import secret_of
 from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import operation
@@ -21,7 +22,7 @@ def skew(params: Params, settings: Settings) -> Skew:
         for segment in recorded(settings.ledger, params.problem):
             for digest, rows in parted(segment, bundles, found).items():
                 if digest not in judges:
-                    judge = Judge(bundles[digest])
+                    judge = Judge(bundles[digest], secret_of(settings.pseudonyms))
                     judges[digest] = judge, known_until(now, judge.spec, place, judge.renamed)
                 hold(rows, *judges[digest], desk, found)
     found.hidden = tuple(sorted({name for judge, _ in judges.values() for name in judge.hidden}))

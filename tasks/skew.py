@@ -97,9 +97,9 @@ def bundles_of(settings: Settings, problem: str) -> dict[str, Bundle]:
 class Judge:
     """Computes anew what one bundle answered."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, secret: bytes) -> None:
         """Find out which features can be computed from records: what is personal in a request is hidden there."""
-        self.spec, self.contract = bundle.spec, Contract(bundle)
+        self.spec, self.contract = bundle.spec, Contract(bundle, secret=secret)
         self._run = onnx_session(bundle.folder / "model.onnx")
         self.hidden = _hidden(self.spec, self.contract)
         self._shown = np.array([name not in self.hidden for name in self.spec.names])
