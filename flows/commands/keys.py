@@ -6,7 +6,7 @@ import typer
 
 from flows.commands.shared import JsonOption, group, read, say, say_json
 
-app = group(help="Keys that clients show to the server: add one, list them, take one away.")
+app = group(help="Keys that clients show.")
 
 
 @app.command()
@@ -51,7 +51,9 @@ def list_(*, as_json: JsonOption = False) -> None:
 
 @app.command()
 def remove(name: Annotated[str, typer.Argument(help="Whose it is.")]) -> None:
-    """Take a key away; a server that runs lets it in no more within a second.
+    """Take a key away.
+
+    A server that runs lets it in no more within a second.
 
     Example: tandem keys remove shop
     """

@@ -20,7 +20,7 @@ from tandem.graph import Graph
 from tandem.schedule import ended
 
 FIGURES = {"rows", "auc", "average_precision", "log_loss", "brier", "ece"}
-GROUPS = {"clock": ("show",), "signer": ("new",)}
+GROUPS = {"clock": ("show",), "signer": ("new",), "keys": ("add",)}
 UNTIL = "2024-05-01"
 Tandem = Callable[..., tuple[int, str, str]]
 using_dvc = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
