@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +31,18 @@ main()
 
 
 @contextmanager
-def worker(root: Path, beside: Mapping[str, str] = NOTHING) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Serve a folder's bundle, and give the address and the process; it is killed in the end."""
+def worker(
+    root: Path, beside: Mapping[str, str] = NOTHING, words: Sequence[str] | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """Serve a folder's bundle, or what its traffic says, and give the address and the process; it is killed in the end."""
     params = Params.load(root / "params.yaml")
-    words = ["--port", "0", "--bundle", f"data/{params.problem}/bundle", "--standing", params.as_of.isoformat()]
-    own, pipe, beside = [sys.executable, "-c", CODE, *words], subprocess.PIPE, {"TANDEM_DRAIN_SECONDS": "0", **beside}
+    chosen = ["--bundle", f"data/{params.problem}/bundle"] if words is None else words
+    always = ["--port", "0", "--standing", params.as_of.isoformat()]
+    own, pipe, beside = (
+        [sys.executable, "-c", CODE, *always, *chosen],
+        subprocess.PIPE,
+        {"TANDEM_DRAIN_SECONDS": "0", **beside},
+    )
     with subprocess.Popen(own, cwd=root, env=environment(root, beside), stdout=pipe, text=True) as process:
         assert process.stdout is not None
         try:
