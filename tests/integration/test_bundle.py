@@ -94,7 +94,7 @@ def test_every_file_is_told_by_what_oci_calls_its_title_and_its_kind(tmp_path: P
     assert [layer["mediaType"] for layer in found.manifest["layers"]] == [KINDS[Path(title).suffix] for title in titles]
     assert found.annotations["said"] == "by whoever sealed it"
     assert found.as_of == datetime(2024, 1, 1)  # noqa: DTZ001
-    with pytest.raises(BundleError, match="holds no card.md: an earlier version of Tandem made it"):
+    with pytest.raises(BundleError, match=r"holds no card\.md: an earlier version of Tandem made it"):
         found.text("card.md")
 
 
