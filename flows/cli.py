@@ -300,7 +300,7 @@ def promote(
 
     The only way to. Each change is an event of the audit, with its reason and who made it.
 
-    Example: tandem promote 1a5c384d1f91 --as challenger --share 0.1 --reason "better log loss on October"
+    Example: tandem promote e20cdb4d0039 --as challenger --share 0.1 --reason "better log loss on October"
     """
     from flows.promote import promote as flow  # noqa: PLC0415
 
