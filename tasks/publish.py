@@ -106,13 +106,10 @@ def _trials(registry: Registry, experiment: str, parent: str, trials: list[dict[
         )
         if run.info.status == "FINISHED":
             continue
-        numbers = [(name, value) for name, value in flat(trial) if _is_number(value)]
         client.log_batch(
             run.info.run_id,
-            metrics=[Metric(name, float(value), stamp, 0) for name, value in numbers if not name.startswith("params")],
-            params=[
-                Param(name, value) for name, value in flat(trial) if name.startswith("params") or not _is_number(value)
-            ],
+            metrics=[Metric(name, float(value), stamp, 0) for name, value in flat(trial) if _is_number(value)],
+            params=[Param(name, value) for name, value in flat(trial) if not _is_number(value)],
         )
         client.set_terminated(run.info.run_id, "FINISHED")
 

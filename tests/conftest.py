@@ -1,8 +1,9 @@
 """What tests of all layers share: the tests' own tiny problem, its graph run in-process, and copies of the tree."""
 
+import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,12 +138,22 @@ def workspace(_landed: Workspace, tmp_path: Path) -> Iterator[Workspace]:
         yield _copied(_landed, root)
 
 
+def once(target: Path, make: Callable[[Path], object]) -> Path:
+    """Make what is only read; where it is said to be kept, which mutation.py does, sessions after this one find it."""
+    kept = Path(os.environ.get("TANDEM_TESTS_KEEP", target.parent)) / target.name
+    if not kept.exists():
+        make(kept)
+    return kept
+
+
 @pytest.fixture(scope="session")
 def built(_landed: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The tests' own problem after the whole graph, from data to bundle; only to be read."""
-    made = _copied(_landed, copy_tree(tmp_path_factory.mktemp("built") / "workspace"))
-    made.run(*STAGES)
-    return made
+
+    def make(root: Path) -> None:
+        _copied(_landed, copy_tree(root)).run(*STAGES)
+
+    return workspace_at(once(tmp_path_factory.mktemp("built") / "workspace", make))
 
 
 @pytest.fixture
@@ -158,9 +169,11 @@ def rebuilt(built: Workspace, tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def _mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow, for others to copy: making its tables takes seconds."""
-    var = tmp_path_factory.mktemp("mlflow")
-    Registry("p", Settings(var=var), Clock.stopped(AS_OF)).versions()
-    return var / "mlflow" / "mlflow.db"
+
+    def make(var: Path) -> None:
+        Registry("p", Settings(var=var), Clock.stopped(AS_OF)).versions()
+
+    return once(tmp_path_factory.mktemp("mlflow") / "var", make) / "mlflow" / "mlflow.db"
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ SQL = {
     r"(\w+)_at as known_at": "event_at as known_at",
 }
 """What is changed in SQL, in a file of its own or in Python."""
-TOLD = re.compile(r"\bmsg = |description=|logging|getLogger|noqa: PLR2004|^@step$")
+TOLD = re.compile(r"\bmsg = |description=|logging|getLogger|noqa: PLR2004|^@step")
 """Lines that only tell something to people or to Prefect."""
 
 

@@ -31,20 +31,8 @@ from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = len(os.sched_getaffinity(0))
-PRELOADED = [
-    "pytest",
-    "hypothesis",
-    "polars",
-    "duckdb",
-    "dataframely",
-    "pydantic",
-    "numpy",
-    "yaml",
-    "filelock",
-    "msgspec",
-    "sqlite3",
-    "mlflow",
-]
+STORES = ["mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
+PRELOADED = ["pytest", "hypothesis", "polars", "duckdb", "dataframely", "pydantic", "xgboost", "mlflow", *STORES]
 """What every mutant's process would import for itself; nothing of ours."""
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.yaml"
 """Mutants that do the same as the code does, each with the reason."""
@@ -59,6 +47,8 @@ class Target:
     tests: tuple[str, ...]
     only: tuple[str, ...] = ()
     """The functions and classes that are meant, where it is not all of the file."""
+    keep: bool = False
+    """Whether what its tests start from is no different for any mutant, and so is made once."""
 
 
 TARGETS = {
@@ -75,9 +65,11 @@ TARGETS = {
     "manifest": Target(
         ("tandem/bundle.py",), ("tests/integration/test_bundle.py", "-k", "not rebuilds and not exits and not golden")
     ),
-    "publish": Target(("tasks/publish.py",), ("tests/integration/test_publish.py",)),
+    "publish": Target(("tasks/publish.py",), ("tests/integration/test_publish.py",), keep=True),
     "promote": Target(
-        ("tasks/promote.py", "tandem/registry.py"), ("tests/unit/test_promote.py", "tests/integration/test_registry.py")
+        ("tasks/promote.py", "tandem/registry.py"),
+        ("tests/unit/test_promote.py", "tests/integration/test_registry.py", "tests/integration/test_publish.py"),
+        keep=True,
     ),
     "verify": Target(("tasks/verify.py",), ("tests/unit/test_verify.py",)),
 }
@@ -134,7 +126,7 @@ def copy_of_tree(folder: Path) -> Path:
     return folder
 
 
-def judge(tree: Path, tests: tuple[str, ...], *, compiled: bool) -> None:
+def judge(tree: Path, target: Target, *, compiled: bool) -> None:
     """Run tests in a tree, as a process of its own, and exit as they do; only right code is kept compiled."""
     import pytest  # noqa: PLC0415 - it is there already
 
@@ -142,6 +134,8 @@ def judge(tree: Path, tests: tuple[str, ...], *, compiled: bool) -> None:
     os.setpgid(0, 0)
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "" if compiled else "1"}
     sys.dont_write_bytecode = not compiled
+    if target.keep:
+        os.environ["TANDEM_TESTS_KEEP"] = str(tree.parent)
     sys.path[:] = [str(tree), *(entry for entry in sys.path if Path(entry or ROOT) not in (ROOT, ROOT / "tests"))]
     quiet = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
@@ -155,12 +149,12 @@ def judge(tree: Path, tests: tuple[str, ...], *, compiled: bool) -> None:
         "no:cacheprovider",
         f"--basetemp={tree.parent / 'tmp'}",
     )
-    os._exit(int(pytest.main([*options, *tests])))
+    os._exit(int(pytest.main([*options, *target.tests])))
 
 
-def passes(tree: Path, tests: tuple[str, ...], patience: float, *, compiled: bool = False) -> bool:
+def passes(tree: Path, target: Target, patience: float, *, compiled: bool = False) -> bool:
     """Tell whether all tests pass in a tree, and in time."""
-    process = apart.Process(target=judge, args=(tree, tests), kwargs={"compiled": compiled})
+    process = apart.Process(target=judge, args=(tree, target), kwargs={"compiled": compiled})
     process.start()
     process.join(patience)
     if process.exitcode is None and process.pid:
@@ -175,7 +169,7 @@ def mutated(tree: Path, mutant: Mutant, target: Target, patience: float) -> bool
     right = path.read_text()
     path.write_text(mutant.text)
     try:
-        return not passes(tree, target.tests, patience)
+        return not passes(tree, target, patience)
     finally:
         path.write_text(right)
 
@@ -194,7 +188,7 @@ def patience_for(tree: Path, target: Target) -> float:
 
     """
     start = time.perf_counter()
-    if not passes(tree, target.tests, patience=600, compiled=True):
+    if not passes(tree, target, patience=600, compiled=True):
         msg = f"{' '.join(target.tests)}: fails as it is"
         raise ValueError(msg)
     patience = 60 + 10 * (time.perf_counter() - start)

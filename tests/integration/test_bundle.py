@@ -8,6 +8,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,38 @@ def test_the_manifest_is_an_oci_image_manifest_of_our_artifact_type(bundle: Bund
     assert manifest["schemaVersion"] == 2
     assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert MEDIA_TYPE.match(manifest["artifactType"])
-    assert manifest["artifactType"] == ARTIFACT
+    assert manifest["artifactType"] == ARTIFACT == "application/vnd.tandem.bundle.v1+json"
     assert all(isinstance(value, str) for value in manifest["annotations"].values())
     for descriptor in (manifest["config"], *manifest["layers"]):
         check_descriptor(descriptor)
     content = base64.b64decode(manifest["config"]["data"])
     assert content == b"{}"
+    assert (manifest["config"]["mediaType"], manifest["config"]["size"]) == ("application/vnd.oci.empty.v1+json", 2)
     assert manifest["config"]["digest"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+KINDS = {
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".onnx": "application/vnd.tandem.onnx",
+    ".parquet": "application/vnd.apache.parquet",
+    ".sql": "application/sql",
+    ".tar": "application/x-tar",
+}
+
+
+def test_every_file_is_told_by_what_oci_calls_its_title_and_its_kind(tmp_path: Path) -> None:
+    for suffix in KINDS:
+        (tmp_path / f"a{suffix}").touch()
+    seal(tmp_path, {"tandem.as_of": "2024-01-01", "said": "by whoever sealed it"})
+    found = Bundle.open(tmp_path)
+    titles = [layer["annotations"]["org.opencontainers.image.title"] for layer in found.manifest["layers"]]
+    assert titles == sorted(f"a{suffix}" for suffix in KINDS) == sorted(found.files)
+    assert [layer["mediaType"] for layer in found.manifest["layers"]] == [KINDS[Path(title).suffix] for title in titles]
+    assert found.annotations["said"] == "by whoever sealed it"
+    assert found.as_of == datetime(2024, 1, 1)  # noqa: DTZ001
+    with pytest.raises(BundleError, match=r"holds no card\.md: an earlier version of Tandem made it"):
+        found.text("card.md")
 
 
 def test_every_file_is_a_layer_with_its_path_size_and_digest(bundle: Bundle) -> None:
@@ -169,7 +195,7 @@ def test_a_linked_manifest_is_refused(folder: Path) -> None:
         (lambda m: m.update(layers=[{}]), "missing required field `digest`"),
         (lambda m: m.update(layers=None), "Expected `array`, got `null`"),
         (lambda m: m.update(artifactType="application/vnd.other"), "is one of application/vnd.other"),
-        (lambda m: m["layers"].append(m["layers"][0]), "names a file twice"),
+        (lambda m: m["layers"].append(m["layers"][0]), "it names a file twice$"),
         (lambda m: m["layers"].pop(), "is not in the manifest"),
         (lambda m: m["layers"][0]["annotations"].update({TITLE: "../outside.json"}), r"\.\./outside.json is missing"),
     ],

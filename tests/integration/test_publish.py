@@ -238,16 +238,17 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     git(rebuilt.root, "commit", "--quiet", "--all", "--message", "another day")
     assert not origin_of(source, rebuilt.root).dirty, "the day alone is no change"
 
-    code = rebuilt.root / "tandem" / "views.py"
-    code.write_text(code.read_text() + "\n")
+    for name in ("tandem/views.py", "tasks/views.py"):
+        code = rebuilt.root / name
+        code.write_text(code.read_text() + "\n")
     git(rebuilt.root, "commit", "--quiet", "--all", "--message", "other code")
-    assert origin_of(source, rebuilt.root).differ == ("tandem/views.py",)
+    assert origin_of(source, rebuilt.root).differ == ("tandem/views.py", "tasks/views.py")
     registry = opened(tracked)
     monkeypatch.chdir(rebuilt.root)
     version, proposal = publish(registry, bundle, tracked)
     assert version.dirty
     assert registry.client.get_run(version.run).data.tags["tandem.commit"] == git(rebuilt.root, "rev-parse", "HEAD")
-    assert registry.client.get_model_version("parcels", "1").tags["tandem.dirty"] == "tandem/views.py"
+    assert registry.client.get_model_version("parcels", "1").tags["tandem.dirty"] == "tandem/views.py, tasks/views.py"
     assert "no commit holds" in proposal["reason"]
     assert registry.state() == State()
     with pytest.raises(RegistryError, match="no commit holds"):

@@ -175,6 +175,16 @@ def test_a_change_that_was_cut_off_before_mlflow_showed_it_is_finished(
     assert shown(another) == {"champion": 2}
 
 
+def test_a_first_change_that_was_cut_off_is_finished(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "show", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            promote(registry, "1", "champion", None, "killed here")
+    assert shown(registry) == {}
+    assert registry.settle().champion == digest(1)
+    assert shown(registry) == {"champion": 1}
+
+
 def test_an_alias_that_somebody_moved_in_mlflow_is_put_back(registry: Registry) -> None:
     promote(registry, "1", "champion", None, "the first")
     registry.client.set_registered_model_alias("p", "champion", "3")

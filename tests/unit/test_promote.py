@@ -101,6 +101,7 @@ def test_rollbacks_go_back_one_champion_each() -> None:
     assert champions([*told, event("rollback", B), event("rollback", A)]) == [A]
     assert champions([*told, event("rollback", B), event("promote", C)]) == [A, B, C]
     assert champions([event("withdraw", None)]) == []
+    assert champions([event("promote", A), event("promote", A)]) == [A], "a share was changed"
 
 
 @pytest.mark.parametrize(

@@ -313,4 +313,6 @@ def test_the_summary_counts_outcomes_parts_and_what_is_not_known(spec: FeatureSp
         "stop": {"rows": 2, "positives": 2, "from": str(STOP), "until": str(STOP + timedelta(hours=1))},
         "test": {"rows": 2, "positives": 2, "from": str(TEST), "until": str(TEST + timedelta(days=1))},
     }
+    assert list(said["outcomes"]) == ["sold", "not known yet"], "what is not known comes last"
     assert said["nulls"] == {"x": 0.3}
+    assert summary(split(SPLIT).head(3), narrow)["nulls"] == {"x": 0.333333}
