@@ -25,7 +25,7 @@ from tandem.attestations import LARGEST as LARGEST_ENVELOPE
 from tandem.attestations import key_of, name_of
 from tandem.bundle import LARGEST, MOST_FILES, Bundle
 from tandem.clock import Clock, wall_now
-from tandem.errors import BundleError, ConflictError, MissingError, RegistryError, TrackerError
+from tandem.errors import BundleError, ConflictError, MissingError, TrackerError
 from tandem.files import writing
 from tandem.mlflow_client import FILE, client_at
 from tandem.params import Frozen
@@ -200,9 +200,8 @@ class Registry:
 
     def download(self, version: Version, target: Path) -> None:
         """Copy what a version's run holds as its bundle, if it is not too large; it may be damaged."""
-        with self._reached():
-            self._check_sizes(version.run, FOLDER)
-            self.client.download_artifacts(version.run, FOLDER, str(target))
+        self._check_sizes(version.run, FOLDER)
+        self.client.download_artifacts(version.run, FOLDER, str(target))
 
     def _check_sizes(self, run: str, path: str) -> None:
         waiting, total = [path], 0
@@ -214,28 +213,16 @@ class Registry:
                     msg = f"{path} is larger than a bundle may be, {LARGEST >> 20} MiB, or deeper"
                     raise BundleError(msg)
 
-    @contextmanager
-    def _reached(self) -> Iterator[None]:
-        """Tell what MLflow says as an error of ours."""
-        client = self.client
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - with the client
-
-        try:
-            yield
-        except MlflowException as exc:
-            msg = f"the registry at {client.tracking_uri} does not give what is asked for: {exc}"
-            raise RegistryError(msg) from exc
-
     def attestations(self, version: Version) -> list[bytes]:
         """Give the envelopes that stand beside a version's bundle, each by its name; none was checked."""
-        with self._reached(), TemporaryDirectory(prefix="tandem-") as folder:
+        with TemporaryDirectory(prefix="tandem-") as folder:
             found = self.client.list_artifacts(version.run, ATTESTATIONS)
             paths = sorted(each.path for each in found if (each.file_size or 0) <= LARGEST_ENVELOPE)
             return [Path(self.client.download_artifacts(version.run, path, folder)).read_bytes() for path in paths]
 
     def attest(self, version: Version, kind: str, envelope: bytes, reason: str) -> None:
         """Put an envelope beside a version's bundle, once; the tag says for people which kinds there are."""
-        with self.lock(), self._reached(), TemporaryDirectory(prefix="tandem-") as folder:
+        with self.lock(), TemporaryDirectory(prefix="tandem-") as folder:
             there = self.attestations(version)
             path = Path(folder) / f"{kind}-{name_of(envelope)}.json"
             path.write_bytes(envelope)
@@ -261,8 +248,7 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """List all versions, oldest first."""
-        with self._reached():
-            found = self.client.search_model_versions(f"name = '{self.problem}'", max_results=10_000)
+        found = self.client.search_model_versions(f"name = '{self.problem}'", max_results=10_000)
         return sorted((Version.read(each) for each in found if DIGEST in each.tags), key=lambda v: v.version)
 
     def find(self, ref: str) -> Version:
