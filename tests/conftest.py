@@ -156,11 +156,16 @@ def built(_landed: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
     return workspace_at(once(tmp_path_factory.mktemp("built") / "workspace", make))
 
 
+def copy_built(built: Workspace, root: Path) -> None:
+    """Copy the workspace that is only read, without what servers of other tests wrote down beside it."""
+    shutil.copytree(built.root, root, symlinks=True, ignore=shutil.ignore_patterns("ledger"))
+
+
 @pytest.fixture
 def rebuilt(built: Workspace, tmp_path: Path) -> Iterator[Workspace]:
     """A copy of the tests' own problem after the whole graph, the current folder, to be changed."""
     root = tmp_path / "workspace"
-    shutil.copytree(built.root, root, symlinks=True)
+    copy_built(built, root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         yield workspace_at(root)

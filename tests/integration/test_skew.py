@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from answering import served
 from commands import tandem
-from conftest import Workspace, workspace_at
+from conftest import Workspace, copy_built, workspace_at
 from traffic import asked_at, snapshots_until
 
 from flows.skew import skew
@@ -31,7 +31,7 @@ ANY_MOMENT = {"TANDEM_ANY_MOMENT": "true", "TANDEM_SNAPSHOTS_KEPT": "1000"}
 def answered(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace that has answered requests over HTTP at many ticks, some of which had no snapshot of their own."""
     root = tmp_path_factory.mktemp("skew") / "workspace"
-    shutil.copytree(built.root, root, symlinks=True)
+    copy_built(built, root)
     workspace = workspace_at(root)
     shutil.rmtree(workspace.settings.serving, ignore_errors=True)
     bundle = Bundle.open(workspace.data / "bundle")
