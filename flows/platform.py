@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 from flows.sync import Watch
 from tandem.clock import Clock, floor
@@ -20,6 +20,7 @@ from tandem.registry import Registry
 from tandem.serving.traffic import BUNDLES
 from tandem.settings import Settings
 from tandem.snapshots import Named
+from tandem.stop import Stop
 from tasks.explain import Explainer, explaining
 
 
@@ -37,7 +38,7 @@ class Supply:
 
 def supply(registry: Registry, params: Params, settings: Settings, how: Supply, tell: Callable[[str], None]) -> None:
     """Do so until SIGTERM or Ctrl-C."""
-    stop, sync = Event(), Watch(registry, settings)
+    stop, sync = Stop(), Watch(registry, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if how.attached:
@@ -52,7 +53,7 @@ def supply(registry: Registry, params: Params, settings: Settings, how: Supply, 
             stop.wait(how.every)
 
 
-def _until_the_end(stop: Event) -> None:
+def _until_the_end(stop: Stop) -> None:
     sys.stdin.buffer.read()
     stop.set()
 

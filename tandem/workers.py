@@ -4,7 +4,6 @@ import logging
 import signal
 import socket
 import subprocess
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from time import monotonic
 from types import FrameType
 
 from tandem.errors import AddressError
+from tandem.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ class Workers:
         """Start none yet; one process beside them does what they do without."""
         self._command, self._count, self._beside = command, count, beside
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._stop, self._ready = threading.Event(), False
+        self._stop, self._ready = Stop(), False
         self._ends: deque[float] = deque(maxlen=TRIES)
+        self._again = 0.0
 
     def run(self, when_ready: Callable[[], None]) -> int:
         """Keep them running until SIGTERM or Ctrl-C; give the code to end with."""
@@ -73,19 +74,34 @@ class Workers:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=told, process_group=0)  # noqa: S603 - our own
 
     def _is_ready(self, process: "subprocess.Popen[bytes]") -> bool:
-        return process.stdout is not None and process.stdout.readline().startswith(b"ready")
+        """Wait until one says so; one that closes its output instead is about to end, with a code that tells why."""
+        if process.stdout and process.stdout.readline().startswith(b"ready"):
+            return True
+        process.wait()
+        return False
 
     def _keep(self) -> None:
-        """Start again what ends, unless all that is started ends."""
+        """Start again what ends, unless workers end again and again."""
         while not self._stop.wait(LOOK):
-            for place, process in enumerate(self._processes):
+            for place, process in enumerate(self._processes[: self._count]):
                 if process.poll() is None:
                     continue
                 self._ends.append(monotonic())
                 if len(self._ends) == TRIES and self._ends[-1] - self._ends[0] < PATIENCE:
                     return
-                log.warning("a process ended with %s, and is started again", process.returncode)
-                self._processes[place] = self._start(self._command if place < self._count else self._beside)
+                log.warning("a worker ended with %s, and is started again", process.returncode)
+                _part(process)
+                self._processes[place] = self._start(self._command)
+            self._keep_beside()
+
+    def _keep_beside(self) -> None:
+        """Start again the process beside, now and then; answers go on without it."""
+        process = self._processes[self._count]
+        if process.poll() is not None and monotonic() >= self._again:
+            self._again = monotonic() + PATIENCE
+            log.warning("the platform's process ended with %s, and is started again", process.returncode)
+            _part(process)
+            self._processes[self._count] = self._start(self._beside)
 
     def _told(self, sent: int, _: FrameType | None) -> None:
         """Pass a signal on to the workers; before they are ready Ctrl-C would end them with a traceback."""
@@ -100,6 +116,11 @@ class Workers:
                 process.stdin.close()
         for process in self._processes:
             process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
+            _part(process)
+
+
+def _part(process: "subprocess.Popen[bytes]") -> None:
+    """Close what was open between us and one that has ended."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()

@@ -5,7 +5,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -42,7 +43,7 @@ def run(  # noqa: PLR0913 - a command has the options that it has
         msg = "--from and --until belong together"
         raise typer.BadParameter(msg)
     params, settings = read()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _ended)
     with _prefect() if in_prefect else nullcontext():
         if since and until:
             _run_study(settings, since, until, every, tune=tune)
@@ -50,6 +51,12 @@ def run(  # noqa: PLR0913 - a command has the options that it has
             _run_due(settings)
         else:
             _run_once(params.problem, settings, force=force, advance=advance)
+
+
+def _ended(sent: int, _: FrameType | None) -> NoReturn:
+    """Put back what was begun, and end; told again, as `make` passes on what its group got, go on with that."""
+    signal.signal(sent, signal.SIG_IGN)
+    sys.exit(128 + sent)
 
 
 def _prefect() -> AbstractContextManager[None]:

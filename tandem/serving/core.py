@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from math import isfinite, nan
+from operator import attrgetter
 from time import perf_counter_ns
 
 import msgspec
@@ -59,12 +61,16 @@ class Answer(msgspec.Struct):
 class Row:
     """One instance on its way."""
 
-    __slots__ = ("data", "fields", "ground", "inputs", "instance", "outside", "role", "score", "unknown", "variant")
+    __slots__ = (
+        "data", "fallback", "fields", "ground", "inputs", "instance", "outside", "role", "score", "unknown", "variant",
+    )  # fmt: skip
 
     def __init__(self, instance: Instance, fields: Values, ground: Ground) -> None:
         """Know neither variant nor score yet."""
         self.instance, self.fields, self.ground = instance, fields, ground
         self.score, self.outside, self.data = nan, Names(), b""
+        self.fallback: tuple[Variant, Values, Names] | None = None
+        """The champion, its inputs and what it did not know, while the challenger has the row."""
 
     @property
     def action(self) -> str:
@@ -78,17 +84,35 @@ class Row:
         self.inputs = variant.vectors.inputs(self.fields, found)
         self.unknown = tuple(variant.vectors.views[n] for n, row in enumerate(found) if row is None)
 
+    def challenge(self, challenger: Variant) -> None:
+        """Prepare for the challenger what is prepared for the champion; or raise, and leave it so."""
+        champion = self.variant, self.inputs, self.unknown
+        try:
+            self.prepare("challenger", challenger)
+        except Exception:
+            self.variant, self.inputs, self.unknown = champion
+            self.role = "champion"
+            raise
+        self.fallback = champion
+
+    def fall_back(self) -> None:
+        """Let the champion answer after all."""
+        if self.fallback:
+            self.variant, self.inputs, self.unknown = self.fallback
+            self.role, self.fallback = "champion", None
+
 
 class Asked:
     """One request on its way, or a part of it."""
 
-    __slots__ = ("answer", "at", "instances", "request_id", "rows", "start")
+    __slots__ = ("answer", "at", "instances", "request_id", "rows", "served", "start")
 
     def __init__(
-        self, instances: Sequence[Instance], at: datetime | None, request_id: str | None, start: int = 0
+        self, served: Served, instances: Sequence[Instance], at: datetime | None, request_id: str | None, start: int = 0
     ) -> None:
-        """Wait for the next turn of the loop."""
-        self.instances, self.at, self.request_id, self.start = instances, at, request_id, start
+        """Wait for the next turn of the loop, to be answered from the state by whose contract it was read."""
+        self.served, self.instances, self.at = served, instances, at
+        self.request_id, self.start = request_id, start
         self.rows: list[Row] = []
         self.answer: asyncio.Future[list[Answer]]
 
@@ -122,11 +146,12 @@ class Core:
             Refused: a value is out of reach, nothing is known yet, or the answer cannot be recorded.
 
         """
+        served = self.watched.now
         if len(instances) <= PART:
-            return await self._ask(Asked(instances, at, request_id))
+            return await self._ask(Asked(served, instances, at, request_id))
         at, answers = at or self.now(), list[Answer]()
         for start in range(0, len(instances), PART):
-            part = Asked(instances[start : start + PART], at, request_id, start)
+            part = Asked(served, instances[start : start + PART], at, request_id, start)
             answers += await self._ask(part)
         return answers
 
@@ -137,11 +162,9 @@ class Core:
             Refused: a value is out of reach, or nothing is known yet.
 
         """
-        served = self.watched.now
-        ground = self.watched.ground(at or self.now(), chosen=at is not None)
-        alone = replace(served, challenger=None)
-        rows = self._rows(Asked(instances, at, None), alone, ground)
-        _compute(rows, served.champion)
+        alone = replace(self.watched.now, challenger=None)
+        rows = self._rows(Asked(alone, instances, at, None), self.watched.ground(at or self.now(), chosen=bool(at)))
+        _compute(rows, alone.champion)
         return rows
 
     def _ask(self, asked: "Asked") -> "asyncio.Future[list[Answer]]":
@@ -153,60 +176,61 @@ class Core:
 
     def _answer_all(self) -> None:
         asked, self._asked = self._asked, []
-        start, served, ready, rows = perf_counter_ns(), self.watched.now, list[Asked](), list[Row]()
-        current: Ground | None = None
+        for served in dict.fromkeys(map(attrgetter("served"), asked)):  # one, but in the turn in which it changes
+            group = [each for each in asked if each.served is served]
+            try:
+                self._answer_group(group, served)
+            except Exception as exc:  # nobody may wait for ever
+                log.exception("a group of requests failed")
+                _refuse(group, Refused(500, f"the model failed: {exc}"))
+
+    def _answer_group(self, asked: list[Asked], served: Served) -> None:
+        start, ready, current = perf_counter_ns(), list[Asked](), None
         for each in asked:
             try:
                 if each.at:
                     ground = self.watched.ground(each.at, chosen=True)
                 else:
                     ground = current = current or self.watched.ground(self.now())
-                each.rows = self._rows(each, served, ground)
+                each.rows = self._rows(each, ground)
             except Refused as exc:
-                each.answer.set_exception(exc)
+                _refuse([each], exc)
             else:
                 ready.append(each)
-                rows += each.rows
-        if rows:
-            try:
-                self._score(rows, served, start)
-            except Exception as exc:  # nobody may wait for ever
-                log.exception("the champion failed")
-                _refuse(ready, Refused(500, f"the model failed: {exc}"))
-            else:
-                self._record(ready, served, (perf_counter_ns() - start) / 1000 / len(rows))
+        if rows := [row for each in ready for row in each.rows]:
+            self._score(rows, served, start)
+            self._record(ready, served, (perf_counter_ns() - start) / 1000 / len(rows))
 
-    def _rows(self, asked: Asked, served: Served, ground: Ground) -> list[Row]:
+    def _rows(self, asked: Asked, ground: Ground) -> list[Row]:
         """Make the inputs of a request's instances.
 
         Raises:
             Refused: a value is out of their reach.
 
         """
-        champion, values, rows = served.champion, served.champion.contract.values, []
+        served, rows = asked.served, []
+        champion, values = served.champion, served.champion.contract.values
         for number, instance in enumerate(asked.instances, asked.start):
             try:
                 row = Row(instance, values(instance, ground.instant), ground)
-                if not (served.challenger and self._challenge(row, served, served.challenger)):
-                    row.prepare("champion", champion)
+                row.prepare("champion", champion)
             except ArithmeticError as exc:
                 fault = Fault(f"$.instances[{number}]", "values that the features can take", str(exc))
                 raise Refused(422, f"{fault.path}: {exc}", faults=[fault]) from exc
+            if served.challenger:
+                self._challenge(row, served, served.challenger)
             rows.append(row)
         return rows
 
-    def _challenge(self, row: Row, served: Served, challenger: Variant) -> bool:
+    def _challenge(self, row: Row, served: Served, challenger: Variant) -> None:
         """Prepare for the challenger what is its share; not while it fails."""
         if not served.traffic.challenged([row.fields[place] for place in served.key]):
-            return False
-        if not challenger.breaker.closed():
-            return False
-        try:
-            row.prepare("challenger", challenger)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the champion answers
-            self._failed(challenger, exc)
-            return False
-        return True
+            return
+        if challenger.breaker.closed():
+            try:
+                row.challenge(challenger)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the champion answers
+                self._failed(challenger, exc)
 
     def _failed(self, challenger: Variant, why: object) -> None:
         challenger.breaker.failed(why)
@@ -218,10 +242,13 @@ class Core:
             self._score_challenged(challenged, served.challenger, start)
             for row in challenged:
                 if not isfinite(row.score):
-                    row.prepare("champion", served.champion)
+                    row.fall_back()
             rows = [row for row in rows if row.role == "champion"]
         if rows:
             self._run(rows, served.champion, start)
+            if not all(isfinite(row.score) for row in rows):
+                msg = f"bundle {served.champion.digest[:12]} gave a score that is no number"
+                raise ArithmeticError(msg)
 
     def _score_challenged(self, rows: list[Row], challenger: Variant, start: int) -> None:
         try:
@@ -238,6 +265,7 @@ class Core:
         """Run the model once for all of some rows, which began to be answered at a time in nanoseconds."""
         inputs, scores = _compute(rows, variant)
         for row in rows:
+            row.outside = Names()
             for view in row.unknown:
                 self._counts.add("unknown_keys_total", view)
         for number, names in variant.outside(inputs):
@@ -250,6 +278,8 @@ class Core:
         """Write down what is answered, and answer once that is safe."""
         wall, generation, problem = datetime.now(UTC), served.traffic.generation, served.champion.spec.problem
         contract = served.champion.contract
+        if late := sum(row.ground.lateness > 0 for each in asked for row in each.rows):
+            self._counts.add("stale_total", by=late)
         records = [
             Prediction(
                 world=row.ground.moment,
@@ -288,13 +318,14 @@ class Core:
         """Tell each request its answers, or that they could not be recorded."""
         numbers = iter(ids)
         for each in asked:
+            own = list(islice(numbers, len(each.rows)))
             if each.answer.done():  # the client has left
                 continue
             if error:
                 self._counts.add("unrecorded_total", by=len(each.rows))
                 each.answer.set_exception(Refused(503, f"the answer cannot be recorded: {error}", RETRY))
             else:
-                each.answer.set_result([_told(row, name) for row, name in zip(each.rows, numbers, strict=False)])
+                each.answer.set_result([_told(row, name) for row, name in zip(each.rows, own, strict=True)])
 
 
 def _refuse(asked: list[Asked], why: Refused) -> None:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from math import isfinite
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -94,7 +95,8 @@ class Counts(msgspec.Struct):
         self.add("nulls_total", role, by=int(np.count_nonzero(np.isnan(inputs))))
         self.observe("row_seconds", seconds, role, times=len(scores))
         for score in scores:
-            self.observe("score", score, role)
+            if isfinite(score):  # one that is not would spoil the sum for good
+                self.observe("score", score, role)
 
     def merge(self, other: "Counts") -> None:
         """Add what another one counted."""

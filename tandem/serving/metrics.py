@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tandem.clock import floor, wall_now
+from tandem.ledger import is_living
 from tandem.serving.counts import METRICS, Counts, Labels, Metric
 from tandem.serving.http import Call, Reply, Route
 from tandem.serving.service import Service
@@ -58,7 +59,7 @@ class Sheets:
                     continue
                 sheet = _read(path)
                 total.counts.merge(sheet.counts)
-                if path.name != GONE and (path == self._own or _lives(path)):
+                if path.name != GONE and (path == self._own or is_living(path)):
                     for name, value in sheet.gauges.items():
                         total.gauges[name] = total.gauges.get(name, 0) + value
         return total
@@ -69,7 +70,7 @@ class Sheets:
 
     def _bury(self) -> None:
         gone = Sheet(Counts(), {})
-        dead = [path for path in self._folder.iterdir() if not path.name.startswith(".") and not _lives(path)]
+        dead = [path for path in self._folder.iterdir() if not path.name.startswith(".") and not is_living(path)]
         for path in dead:
             gone.counts.merge(_read(path).counts)
         temporary = self._folder / f".{GONE}"
@@ -84,15 +85,6 @@ class Sheets:
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _lives(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _read(path: Path) -> Sheet:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from tandem.bundle import Bundle
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 OPEN = 8
 """Snapshots that are mapped at a time; older ticks are asked for by replays."""
+AGAIN = 10.0
+"""Seconds after which a state that could not be loaded is tried again, as what it needs may be mended by then."""
 
 
 class Ground(NamedTuple):
@@ -172,19 +175,36 @@ class Watched:
         """Load it for the first time."""
         self.source, self.ticks, self._counts = source, Ticks(snapshots), counts
         self._mark = source.mark()
+        self._failed: object = None
+        self._again = 0.0
         self.now = source.load()
 
     def look(self, moment: datetime) -> None:
-        """Take up what has changed; what cannot be served leaves all as it was."""
+        """Take up what has changed."""
+        self.go_over(self.see(moment))
+
+    def see(self, moment: datetime) -> Served | None:
+        """Load what has changed, in any thread; what cannot be served leaves all as it was, and is tried again."""
         try:
             self.ticks.look()
             self.ticks.due(moment, self.now.champion.grid)  # mapped here, so that no request waits for it
-            if (mark := self.source.mark()) != self._mark:
-                self.now, self._mark = self.source.load(self.now), mark
-                log.info("generation %d answers", self.now.traffic.generation)
+            mark = self.source.mark()
+            if mark == self._mark or (mark == self._failed and monotonic() < self._again):
+                return None
+            self._failed, self._again = mark, monotonic() + AGAIN
+            found = self.source.load(self.now)
         except (TandemError, OSError) as exc:
             self._counts.add("reload_failures_total")
             log.warning("what is served stays as it was: %s", exc)
+            return None
+        self._mark = mark
+        return found
+
+    def go_over(self, found: Served | None) -> None:
+        """Answer from what was loaded, in the thread that answers: so nothing changes in the middle of its turn."""
+        if found:
+            self.now = found
+            log.info("generation %d answers", found.traffic.generation)
 
     def ground(self, moment: datetime, *, chosen: bool = False) -> Ground:
         """Give what a request of a moment is answered from.

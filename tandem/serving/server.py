@@ -37,7 +37,7 @@ from tandem.serving.probes import Probes
 from tandem.serving.protocol import Protocol
 from tandem.serving.records import Records, recover
 from tandem.serving.remembered import Remembered
-from tandem.serving.served import Source, Watched
+from tandem.serving.served import Served, Source, Watched
 from tandem.serving.service import Service
 from tandem.serving.v2 import V2
 from tandem.settings import Settings
@@ -123,16 +123,16 @@ class Worker:
         while True:
             await asyncio.sleep(LOOK)
             self.service.patience.look()
-            await loop.run_in_executor(None, self._look)
-            self._metrics.write()
+            try:
+                self._watched.go_over(await loop.run_in_executor(None, self._see))
+                self._metrics.write()
+            except (TandemError, OSError) as exc:  # as on a full disk: another look may find it mended
+                log.warning("what is served stays as it was: %s", exc)
 
-    def _look(self) -> None:
-        try:
-            self._clock = self._clock_of()
-            self._access.look()
-        except TandemError as exc:
-            log.warning("what is served stays as it was: %s", exc)
-        self._watched.look(self.now())
+    def _see(self) -> Served | None:
+        self._clock = self._clock_of()
+        self._access.look()
+        return self._watched.see(self.now())
 
     def leave(self) -> None:
         """Let nobody new come."""

@@ -70,17 +70,7 @@ def microseconds(moment: datetime) -> int:
     return (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-EXAMPLE: dict[str, Any] = {
-    "parcel": "P004711",
-    "customer": "amelie@example.org",
-    "depot": "B1",
-    "town": "Berlin",
-    "courier": "c03",
-    "weight_g": 1250,
-    "express": True,
-    "ordered_at": "2024-04-14T06:00:00Z",
-    "promised_at": "2024-04-15T03:00:00Z",
-}
+EXAMPLE = load_problem("parcels").example()
 INPUTS_OF_A_COURIER = ("courier_handed_6h", "courier_late_6h", "courier_signed", "courier_unseen", "courier_here")
 
 

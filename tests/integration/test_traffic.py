@@ -22,22 +22,13 @@ from tandem.serving.core import Answer, Core
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
 from tandem.serving.records import Records
+from tandem.serving.refused import Refused
 from tandem.serving.served import Source, Watched
 from tandem.serving.traffic import TRAFFIC, Traffic
 from tandem.serving.variant import Floats
 from tasks.snapshots import Knowledge, write_due
 
-EXAMPLE: dict[str, Any] = {
-    "parcel": "P004711",
-    "customer": "amelie@example.org",
-    "depot": "B1",
-    "town": "Berlin",
-    "courier": "c03",
-    "weight_g": 1250,
-    "express": True,
-    "ordered_at": "2024-04-14T06:00:00Z",
-    "promised_at": "2024-04-15T03:00:00Z",
-}
+EXAMPLE = load_problem("parcels").example()
 
 
 def another(bundle: Bundle, folder: Path, **decision: object) -> Bundle:
@@ -85,6 +76,14 @@ class Serving:
             return [each[0] for each in told]
 
         return asyncio.run(ask())
+
+    def records_by_id(self) -> dict[str, dict[str, Any]]:
+        """Give each prediction by its id."""
+        return {
+            f"{path.parent.name}-{path.name}-{place:08x}": msgspec.json.decode(line.row)
+            for path in (self.folder / "ledger").rglob("0*")
+            for place, line in ledger.lines(path)
+        }
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         return [r for p in (self.folder / "ledger").rglob("0*") for r in ledger.rows(p) if r["kind"] == kind]
@@ -204,6 +203,58 @@ def test_a_challenger_of_another_contract_is_refused(two: tuple[Serving, Bundle,
         serving.watched()
 
 
+def test_a_client_that_leaves_takes_nobodys_id_along(two: tuple[Serving, Bundle, Bundle]) -> None:
+    serving, one, _ = two
+    serving.say(Traffic(one.digest, 1))
+    watched = serving.watched()
+
+    async def ask() -> list[Answer]:
+        core = Core(watched, lambda: serving.moment, Memory(serving.records, "process"), serving.counts)
+        rows = [EXAMPLE | {"parcel": f"P{number:06d}"} for number in range(3)]
+        asking = [asyncio.ensure_future(core.answer(watched.now.champion.contract.read([row]))) for row in rows]
+        await asyncio.sleep(0)
+        asking[1].cancel()
+        told = await asyncio.gather(asking[0], asking[2])
+        return [each[0] for each in told]
+
+    told = asyncio.run(ask())
+    parcels = {name: row["request"]["parcel"] for name, row in serving.records_by_id().items()}
+    assert [parcels[each.id] for each in told] == ["P000000", "P000002"]
+
+
+@pytest.mark.parametrize("how", ["raises", "nan"])
+def test_a_champion_that_fails_leaves_nobody_waiting(
+    two: tuple[Serving, Bundle, Bundle], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    serving, one, _ = two
+    serving.say(Traffic(one.digest, 1))
+    watched = serving.watched()
+    monkeypatch.setattr(watched.now.champion, "scores", broken(how))
+    with pytest.raises(Refused, match="the model failed") as told:
+        serving.answers(watched, 3)
+    assert told.value.status == 500
+    assert serving.counts.of("requests_total") == 0
+
+
+def test_what_was_read_by_one_state_is_answered_from_it(two: tuple[Serving, Bundle, Bundle]) -> None:
+    serving, one, other = two
+    serving.say(Traffic(one.digest, 1))
+    watched = serving.watched()
+
+    async def ask() -> list[list[Answer]]:
+        core = Core(watched, lambda: serving.moment, Memory(serving.records, "process"), serving.counts)
+        rows = watched.now.champion.contract.read([EXAMPLE])
+        before = asyncio.ensure_future(core.answer(rows))
+        await asyncio.sleep(0)
+        serving.say(Traffic(other.digest, 2))
+        watched.look(serving.moment)
+        return list(await asyncio.gather(before, core.answer(rows)))
+
+    ((first,), (second,)) = asyncio.run(ask())
+    assert (first.bundle, second.bundle) == (one.digest, other.digest)
+    assert [row["generation"] for row in serving.rows("prediction")] == [1, 2]
+
+
 def test_ticks_are_taken_up_as_they_come(built: Workspace, tmp_path: Path) -> None:
     bundle = Bundle.open(built.data / "bundle")
     known = Knowledge(load_problem("parcels"), built.data / "facts", bundle.spec.grid, bundle.as_of)
@@ -211,8 +262,10 @@ def test_ticks_are_taken_up_as_they_come(built: Workspace, tmp_path: Path) -> No
     answering = Answering(bundle.folder, tmp_path, bundle.as_of)
     (early,) = answering.ask([EXAMPLE])
     assert early.stale
+    assert answering.counts.of("stale_total") == 1
     write_due(known, tmp_path, 8)
     answering.watched.look(bundle.as_of)
     (now,) = answering.ask([EXAMPLE])
     assert not now.stale
+    assert answering.counts.of("stale_total") == 1
     assert now.tick > early.tick
