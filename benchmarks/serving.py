@@ -32,8 +32,11 @@ BUILD = ROOT / "build" / "peers"
 SECONDS, ROWS, CONNECTIONS = 3.0, 100, 8
 PATIENCE = 120.0
 PINS = {
-    "MLServer": ("mlserver==1.7.1", "mlserver-xgboost==1.7.1"),
-    "BentoML": ("bentoml==1.4.30", "xgboost-cpu==3.2.0", "numpy"),
+    "MLServer": (
+        ("mlserver==1.7.1", "xgboost-cpu==3.2.0", "scikit-learn"),
+        ("--no-deps", "mlserver-xgboost==1.7.1"),  # which would bring XGBoost for graphics cards
+    ),
+    "BentoML": (("bentoml==1.4.39", "xgboost-cpu==3.2.0", "numpy"),),
 }
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--log-level", "error", "--no-access-log")
 
@@ -62,7 +65,8 @@ def environment_of(name: str) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS[name]], check=True)
+        for packages in PINS[name]:
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
     return python.parent
 
 

@@ -28,6 +28,10 @@ SHOWN = 60
 
 Instance = Any
 """A struct of the contract's fields, made when the contract is read."""
+Extra = tuple[str, Any, Any]
+"""A field of a body beside its instances: name, type and default."""
+AT: Extra = ("at", datetime | None, None)
+"""The moment of a request, where it may name one."""
 Place = Callable[[int, str], str]
 """Gives the path of a row's field, as the client wrote it; without a field, of the row."""
 
@@ -86,6 +90,7 @@ class Contract:
         self._required = set(required)
         self._instance = msgspec.defstruct("Instance", fields, kw_only=True, forbid_unknown_fields=True)
         self._several = Annotated[list[self._instance], msgspec.Meta(min_length=1, max_length=limits.rows)]  # type: ignore[name-defined]
+        self._bodies: dict[tuple[Extra, ...], tuple[Any, Callable[[bytes], Any]]] = {}
         self._limits, self._secret, self._encode = limits, secret, msgspec.json.Encoder().encode
         kinds = bundle.spec.fields
         self._numbers = [name for name in self.names if kinds[name] in ("BIGINT", "DOUBLE")]
@@ -93,21 +98,25 @@ class Contract:
         self._instants = [place for place, name in enumerate(self.names) if kinds[name] == "TIMESTAMP"]
         self._fields = attrgetter(*self.names) if len(self.names) > 1 else lambda i: (getattr(i, self.names[0]),)
 
-    def body_of(self, *extra: tuple[str, Any, Any]) -> Callable[[bytes], Any]:
-        """Give what reads `{"instances": [...]}`, and more fields with their types and defaults."""
-        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("instances", self._several), *extra]
-        body = msgspec.defstruct("Body", fields, forbid_unknown_fields=True)
-        decode = msgspec.json.Decoder(body).decode
+    def body(self, data: bytes, *extra: Extra) -> Any:  # noqa: ANN401 - a struct of these fields
+        """Read `{"instances": [...]}`, with more fields, their types and defaults.
 
-        def read(data: bytes) -> Any:  # noqa: ANN401 - a struct that was made above
-            try:
-                return decode(data)
-            except msgspec.ValidationError as exc:
-                return self._again(data, body, exc)
-            except NOT_JSON as exc:
-                raise Refused(400, f"the body is not JSON: {exc}") from exc
+        Raises:
+            Refused: it is not JSON, or not what the contract says.
 
-        return read
+        """
+        body, decode = self._bodies.get(extra) or self._body_of(extra)
+        try:
+            return decode(data)
+        except msgspec.ValidationError as exc:
+            return self._again(data, body, exc)
+        except NOT_JSON as exc:
+            raise Refused(400, f"the body is not JSON: {exc}") from exc
+
+    def _body_of(self, extra: tuple[Extra, ...]) -> tuple[Any, Callable[[bytes], Any]]:
+        body = msgspec.defstruct("Body", [("instances", self._several), *extra], forbid_unknown_fields=True)
+        self._bodies[extra] = body, msgspec.json.Decoder(body).decode
+        return self._bodies[extra]
 
     def read(self, rows: Sequence[dict[str, Any]], place: Place = INSTANCES, *, strict: bool = True) -> list[Instance]:
         """Hold rows of another form against the contract; where text stands for all, numbers are read out of it.

@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
 from tandem.asking import LENGTH, SOCKET, Explained, Question, framed
+from tandem.serving.contract import AT
 from tandem.serving.http import FORM, JSON_KIND, Call, Reply, Route, encode
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.service import Service
@@ -53,7 +53,6 @@ class Explain:
         """Ask the platform through the socket beside what is served."""
         self._service = service
         self._socket = os.path.relpath(serving / SOCKET)  # the kernel takes 107 bytes at most
-        self._decoders: dict[str, Callable[[bytes], Any]] = {}
 
     def routes(self) -> list[Route]:
         """Name what it answers."""
@@ -62,7 +61,8 @@ class Explain:
     async def explain(self, call: Call) -> Reply:
         """Say what the score of each instance is made of; nothing of it is recorded."""
         call.must_be(JSON_KIND, FORM)
-        body = self._decoder()(await self._service.body(call))
+        data = await self._service.body(call)
+        body = self._service.contract.body(data, AT, ("top", Top, TOP))
         if len(body.instances) > MOST:
             raise Refused.of(Fault("$.instances", f"at most {MOST} instances to explain", str(len(body.instances))))
         rows = self._service.core.scored(body.instances, self._service.moment(body.at))
@@ -81,13 +81,6 @@ class Explain:
             for row, margin, each in zip(rows, said.margins, said.contributions, strict=True)
         ]
         return Reply(b'{"explanations":%b}' % encode(told))
-
-    def _decoder(self) -> Callable[[bytes], Any]:
-        contract = self._service.contract
-        if contract.digest not in self._decoders:
-            decoder = contract.body_of(("at", datetime | None, None), ("top", Top, TOP))
-            self._decoders = {contract.digest: decoder}
-        return self._decoders[contract.digest]
 
     async def _ask(self, question: Question) -> Explained:
         """Ask the platform.

@@ -1,11 +1,8 @@
 """Our own face: `/v1/...`."""
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any
-
 from tandem.serving import arrow
 from tandem.serving.arrow import ARROW
+from tandem.serving.contract import AT
 from tandem.serving.http import FORM, JSON_KIND, Call, Reply, Route, encode
 from tandem.serving.service import Service
 
@@ -16,7 +13,6 @@ class Native:
     def __init__(self, service: Service) -> None:
         """Answer by a service."""
         self._service = service
-        self._decoders: dict[str, Callable[[bytes], Any]] = {}
 
     def routes(self) -> list[Route]:
         """Name what it answers."""
@@ -29,15 +25,9 @@ class Native:
         if kind == ARROW:
             instances, at = arrow.read(data, service.contract, service.limits), call.moment("at")
         else:
-            body = self._decoder()(data)
+            body = service.contract.body(data, AT)
             instances, at = body.instances, body.at
         answers = await service.core.answer(instances, service.moment(at), call.request_id)
         if call.prefers(ARROW, kind):
             return Reply(arrow.write(answers), arrow.KIND)
         return Reply(b'{"predictions":%b}' % encode(answers))
-
-    def _decoder(self) -> Callable[[bytes], Any]:
-        contract = self._service.contract
-        if contract.digest not in self._decoders:
-            self._decoders = {contract.digest: contract.body_of(("at", datetime | None, None))}
-        return self._decoders[contract.digest]

@@ -13,6 +13,8 @@ with without(*OF_UVICORN):
 
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
+LEFT = 16 * 1024 * 1024
+"""Bytes that are thrown away after an answer that ends a connection: to close on them would take the answer back."""
 SECONDS = 10.0
 """For a head to come, for what nobody reads any more, and for an answer to be taken."""
 PIPELINED = 64
@@ -32,7 +34,8 @@ class Protocol(HttpToolsProtocol):
         """When the request that is not whole yet began; 0 when there is none."""
         self._fed = self._size = 0
         """Bytes since something of it came whole, and of the last that came."""
-        self._in_head = self._over = False
+        self._in_head = self._over = self._began = False
+        """Whether its head is not whole, nothing more is read, and it began with what came last."""
         self._answered: RequestResponseCycle | None = None
         self._left, self._moved = 0, self._since
         """Bytes that the client has not taken yet, and when it took some."""
@@ -40,11 +43,14 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; unlike uvicorn write no log of it, which anybody could fill."""
         if self._over:
+            self._fed += len(data)
+            if self._fed > LEFT:
+                self.transport.close()
             return
         self._unset_keepalive_if_required()
         if not self._since:
             self._since = monotonic()
-        self._size = len(data)
+        self._size, self._began = len(data), False
         self._fed += self._size
         if self._fed - self._size > HEAD:
             self._refuse(Refused(*LONG))
@@ -70,13 +76,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin with a request."""
-        self._in_head, self._fed = True, 0
+        self._in_head = self._began = True
+        self._fed = 0
         self._since = self._since or monotonic()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Answer it, unless its head is too long or too many wait."""
-        if self._fed + self._size > HEAD and self._head() > HEAD:
+        if (self._size > HEAD or not self._began) and self._head() > HEAD:
             raise Refused(*LONG)
         if len(self.pipeline) >= PIPELINED:
             raise Refused(*BROKEN)
@@ -103,7 +110,7 @@ class Protocol(HttpToolsProtocol):
         self._left = left
         answering = self.cycle is not None and not self.cycle.response_complete
         if self._since and now - self._since > SECONDS and not answering:
-            if self._in_head:
+            if self._in_head and not self._over:
                 self._refuse(Refused(*LATE))
             else:
                 self.transport.close()
@@ -119,7 +126,8 @@ class Protocol(HttpToolsProtocol):
             body = why.body()
             told = b"%b: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (*PROBLEM, len(body), body)
             self.transport.write(STATUS_LINE[why.status] + told)
-            self.transport.close()
+            self.transport.write_eof()
+            self._since = self._since or monotonic()
         elif cycle.more_body:
             self.transport.close()
         else:

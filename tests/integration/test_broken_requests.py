@@ -70,10 +70,18 @@ def test_a_head_that_does_not_end_is_cut_by_size(connection: socket.socket) -> N
     assert sent < 100_000_000
 
 
-def test_a_long_head_is_told_so(connection: socket.socket) -> None:
+def test_a_long_head_is_taken_up_to_a_limit(connection: socket.socket) -> None:
     connection.sendall(b"GET /livez HTTP/1.1\r\nx: " + b"y" * 65_000 + b"\r\n\r\n")
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-    connection.sendall(b"GET /livez HTTP/1.1\r\nx: " + b"y" * 66_000 + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("parts", [(66_000,), (65_000, 1_000), (1_000,) * 66, (60_000,) * 20])
+def test_a_longer_head_is_told_so(connection: socket.socket, parts: tuple[int, ...]) -> None:
+    connection.sendall(b"GET /livez HTTP/1.1\r\nx: ")
+    for size in parts:
+        connection.sendall(b"y" * size)
+    connection.sendall(b"\r\n\r\n")
+    connection.shutdown(socket.SHUT_WR)
     said = answered(connection)
     assert said.startswith(b"HTTP/1.1 431 ")
     assert b"application/problem+json" in said

@@ -104,10 +104,11 @@ def test_what_a_killed_writer_tore_is_cut_off_and_what_a_living_one_writes_is_no
     assert caplog.text == ""
 
 
+HERE = Path(__file__).parent
 FILL = """
 import json, resource, sys
 from pathlib import Path
-sys.path.insert(0, "tests/unit")
+sys.path.insert(0, sys.argv[2])
 from test_records import label
 from tandem.errors import LedgerError
 from tandem.serving.records import Records
@@ -125,7 +126,9 @@ print(json.dumps([ids, refused]))
 
 
 def test_a_full_disk_takes_nothing_tears_nothing_and_is_well_again_at_once(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(tmp_path), str(HERE)], capture_output=True, text=True, check=True
+    )
     ids, refused = json.loads(done.stdout)
     assert refused > 40
     assert len(ids) == 3 * (80 - refused)
@@ -235,7 +238,7 @@ def test_what_the_disk_did_not_take_is_told_and_never_written_after(
 
 
 def test_a_writer_that_is_killed_lets_go(tmp_path: Path) -> None:
-    code = f"import sys, time; sys.path.insert(0, 'tests/unit'); from test_records import *; r = Records(Path({str(tmp_path)!r})); r.append([label()]); print(flush=True); time.sleep(60)"
+    code = f"import sys, time; sys.path.insert(0, {str(HERE)!r}); from test_records import *; r = Records(Path({str(tmp_path)!r})); r.append([label()]); print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
