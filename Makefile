@@ -9,6 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PORT ?= 8080
 VENV ?= .venv
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadscope
 export PORT
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DO_NOT_TRACK := 1
@@ -59,12 +60,12 @@ unit: $(VENV)/dev ## Unit tests alone; on another Python: PYTHON=python3.13 VENV
 
 test: $(VENV)/dev ## Unit, property and integration tests
 	coverage erase
-	coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope tests/unit tests/property tests/integration
+	coverage run -m pytest $(PARALLEL) tests/unit tests/property tests/integration
 	coverage combine --quiet
 	coverage report
 
 e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the same bytes again
-	pytest tests/e2e
+	pytest $(PARALLEL) tests/e2e
 
 mutation: $(VENV)/dev ## Break what must not be wrong, see if tests notice, and write docs/mutation.md (half an hour)
 	python tests/mutation.py

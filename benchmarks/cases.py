@@ -240,14 +240,36 @@ def first_prediction(folder: Path, repeats: int) -> Outcome:
     return out
 
 
-def serve(folder: Path, repeats: int) -> Outcome:
-    """See `serving.serving`, whose words stand in the results."""
-    from serving import serving  # noqa: PLC0415 - so that others run without uvloop
-
+def served_tree(folder: Path) -> Path:
+    """Make a tree with a bundle and a snapshot."""
     tree = copy_of_tree(folder / "tree")
     measured(["dvc", "repro"], tree)
     measured(["tandem", "refresh"], tree)
-    return serving(tree, folder / "serving", repeats)
+    return tree
+
+
+def serve(folder: Path, repeats: int) -> Outcome:
+    """Serve one row and a hundred, beside mlflow, MLServer, BentoML, FastAPI and a no-op of the same server.
+
+    One worker each, eight connections that ask again as soon as they were answered, 3 s each in turn. Ours reads a
+    request by its contract, looks up its views, computes its features, scores it and records the answer before it is
+    sent; the peers score ready inputs and keep nothing. The client runs on the other core.
+    """
+    from serving import serving  # noqa: PLC0415 - so that others run without uvloop
+
+    return serving(served_tree(folder), folder / "serving", repeats)
+
+
+def overload(folder: Path, repeats: int) -> Outcome:
+    """Ask for more than can be answered: 1.3 times as often, from ten times the connections, and by 1,000 rows.
+
+    The peak is as many connections as the server answers at a time (64; 8 of 1,000 rows), which ask again as soon as
+    they were answered. Who is sent away with 503 comes again after about the second that Retry-After names; at 1.3
+    times the rate questions come whatever is answered, and their latency counts from when they were due.
+    """
+    from overload import overload  # noqa: PLC0415
+
+    return overload(served_tree(folder), folder / "overload", repeats)
 
 
 def score(folder: Path, repeats: int) -> Outcome:
@@ -256,9 +278,7 @@ def score(folder: Path, repeats: int) -> Outcome:
     Ours reads requests, holds them against the contract, looks up 14 views, computes 13 request features, scores and
     writes; work is what the whole flow takes, its loading of bundle and views with it, without imports.
     """
-    tree = copy_of_tree(folder / "tree")
-    measured(["dvc", "repro"], tree)
-    measured(["tandem", "refresh"], tree)
+    tree = served_tree(folder)
     measured(script("score_work", "prepare", folder, 10), tree)
     names: dict[str, tuple[str, ...]] = {
         "ours, by moment": ("ours",),
@@ -295,4 +315,5 @@ BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
     "score": score,
     "scale": scale,
     "serve": serve,
+    "overload": overload,
 }

@@ -117,16 +117,18 @@ def question(url: str, body: bytes, kind: str = "application/json", headers: str
     return f"{head}content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def ask(url: str, asked: bytes, connections: int, seconds: float, rate: float | None = None) -> dict[str, Any]:
+async def ask(  # noqa: PLR0913 - what a load is
+    url: str, asked: bytes, connections: int, seconds: float, *, rate: float | None = None, warm: float = 1.0
+) -> dict[str, Any]:
     """Ask for some seconds after one that is not counted, at a rate or as fast as answers come."""
     loop, parts = asyncio.get_running_loop(), urlsplit(url)
     load = Load(asked, paced=rate is not None)
     for _ in range(connections):
         await loop.create_connection(lambda: Asking(load), parts.hostname or "", parts.port or 80)
-    pacing = asyncio.create_task(load.pace(rate, 1 + seconds)) if rate else None
+    pacing = asyncio.create_task(load.pace(rate, warm + seconds)) if rate else None
     if pacing is None:
         load.begin()
-    await asyncio.sleep(1)
+    await asyncio.sleep(warm)
     load.forget()
     start = perf_counter()
     await asyncio.sleep(seconds)
@@ -160,7 +162,7 @@ def main() -> None:
     given = parser.parse_args()
     asked = question(given.url, given.body.read_bytes() if given.body else b"", given.kind)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(ask(given.url, asked, given.connections, given.seconds, given.rate))))
+        print(json.dumps(runner.run(ask(given.url, asked, given.connections, given.seconds, rate=given.rate))))
 
 
 if __name__ == "__main__":

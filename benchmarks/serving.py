@@ -38,6 +38,7 @@ PINS = {
     ),
     "BentoML": (("bentoml==1.4.39", "xgboost-cpu==3.2.0", "numpy"),),
 }
+RATE = "the no-op's rate, of ours, one row"
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--log-level", "error", "--no-access-log")
 
 
@@ -50,7 +51,7 @@ class Server:
     port: int
     path: str
     one: bytes
-    many: bytes | None
+    many: bytes
     environment: Mapping[str, str]
 
     @property
@@ -121,8 +122,8 @@ def load(server: Server, body: bytes, connections: int) -> dict[str, Any]:
     return said
 
 
-def bodies(bundle: Path, example: dict[str, Any]) -> dict[str, tuple[bytes, bytes]]:
-    """Write one row and many as each server takes them; where an input has no value the peers get 0."""
+def bodies(bundle: Path) -> dict[str, tuple[bytes, bytes]]:
+    """Write one row and many as each peer takes them; where an input has no value the peers get 0."""
     names = [each["name"] for each in json.loads((bundle / "features.json").read_text())["inputs"]]
     inputs = [
         0.0 if value is None else value for value in json.loads((bundle / "golden.json").read_text())[0]["inputs"]
@@ -131,7 +132,6 @@ def bodies(bundle: Path, example: dict[str, Any]) -> dict[str, tuple[bytes, byte
     def each(rows: int) -> dict[str, Any]:
         many = [inputs] * rows
         return {
-            "ours": {"instances": [example] * rows},
             "FastAPI": [dict(zip(names, row, strict=True)) for row in many],
             "BentoML": {"rows": many},
             "MLServer": {
@@ -174,20 +174,37 @@ def peer_models(bundle: Path, folder: Path) -> Path:
     return model
 
 
+def example(tree: Path) -> dict[str, Any]:
+    """Give a request of ours."""
+    found: dict[str, Any] = json.loads((tree / "problems" / "flights" / "example.json").read_text())
+    return found
+
+
+def ours(tree: Path, rows: int = ROWS) -> Server:
+    """Serve a tree's bundle."""
+    words = ("--port", "18101", "--bundle", str(tree / "data" / "flights" / "bundle"), "--standing", "2013-11-01")
+    own = ENVIRONMENT | {"PYTHONPATH": str(tree), "TANDEM_DATA": str(tree / "data"), "TANDEM_VAR": str(tree / "var")}
+    one, many = (json.dumps({"instances": [example(tree)] * count}).encode() for count in (1, rows))
+    return Server("ours", (sys.executable, "-m", "tandem.serving", *words), 18101, "/v1/predict", one, many, own)
+
+
+def noop(tree: Path) -> Server:
+    """Serve nothing, on the same server."""
+    words = ("-m", "uvicorn", "noop:app", "--port", "18102", *UVICORN, "--no-server-header", "--no-date-header")
+    own, plain = ours(tree), ENVIRONMENT | {"PYTHONPATH": str(PEERS)}
+    return Server("no-op", (sys.executable, *words), 18102, own.path, own.one, own.many, plain)
+
+
 def servers(tree: Path, folder: Path) -> list[Server]:
     """Name all that are asked, ours first and the no-op next."""
     bundle = tree / "data" / "flights" / "bundle"
-    example = json.loads((tree / "problems" / "flights" / "example.json").read_text())
-    body, model = bodies(bundle, example), peer_models(bundle, folder)
+    body, model, own = bodies(bundle), peer_models(bundle, folder), ours(tree)
     plain = ENVIRONMENT | {"PYTHONPATH": str(PEERS), "PEER_MODEL": str(model), "OMP_NUM_THREADS": "1"}
-    ours = ENVIRONMENT | {"PYTHONPATH": str(tree), "TANDEM_DATA": str(tree / "data"), "TANDEM_VAR": str(tree / "var")}
     python = sys.executable
-    own = ("--port", "18101", "--bundle", str(bundle), "--standing", "2013-11-01")
     bento, ml = environment_of("BentoML"), environment_of("MLServer")
     return [
-        Server("ours", (python, "-m", "tandem.serving", *own), 18101, "/v1/predict", *body["ours"], ours),
-        Server("no-op", (python, "-m", "uvicorn", "noop:app", "--port", "18102", *UVICORN, "--no-server-header",
-            "--no-date-header"), 18102, "/v1/predict", *body["ours"], plain),
+        own,
+        noop(tree),
         Server("FastAPI", (python, "-m", "uvicorn", "fastapi_peer:app", "--port", "18103", *UVICORN),
             18103, "/predict", *body["FastAPI"], plain),
         Server("MLServer", (str(ml / "mlserver"), "start", str(model)), 18104, "/v2/models/peer/infer",
@@ -208,8 +225,7 @@ def measured(all_of_them: list[Server], folder: Path, repeats: int) -> dict[str,
             for server in all_of_them:
                 eight, alone = load(server, server.one, CONNECTIONS), load(server, server.one, 1)
                 values = {"rate": eight["rate"], "p99": eight["p99_us"], "p50, alone": alone["p50_us"]}
-                if server.many:
-                    values["rows"] = load(server, server.many, CONNECTIONS)["rate"] * ROWS
+                values["rows"] = load(server, server.many, CONNECTIONS)["rate"] * ROWS
                 for what, value in values.items():
                     found[server.name].setdefault(what, []).append(value)
         for name, process in processes.items():
@@ -218,12 +234,7 @@ def measured(all_of_them: list[Server], folder: Path, repeats: int) -> dict[str,
 
 
 def serving(tree: Path, folder: Path, repeats: int) -> Outcome:
-    """Serve one row and a hundred, beside mlflow, MLServer, BentoML, FastAPI and a no-op of the same server.
-
-    One worker each, eight connections that ask again as soon as they were answered, 3 s each in turn. Ours reads a
-    request by its contract, looks up its views, computes its features, scores it and records the answer before it is
-    sent; the peers score ready inputs and keep nothing. The client runs on the other core.
-    """
+    """Ask each server in turn; `cases.serve` has the words."""
     folder.mkdir()
     asked = servers(tree, folder)
     found = measured(asked, folder, repeats)
@@ -233,7 +244,7 @@ def serving(tree: Path, folder: Path, repeats: int) -> Outcome:
 
     out = Outcome()
     out.figures = [
-        Figure("the no-op's rate, of ours, one row", over("rate", "no-op", "ours"), "x", 2.5),
+        Figure(RATE, over("rate", "no-op", "ours"), "x", 2.5),
         Figure("p50 of ours, of the no-op's, one connection", over("p50, alone", "ours", "no-op"), "x", 1.6),
         Figure("MLServer's rate, of ours, one row", over("rate", "MLServer", "ours"), "x", 1 / 15),
         Figure("BentoML's rate, of ours, one row", over("rate", "BentoML", "ours"), "x", 1 / 15),

@@ -151,6 +151,9 @@ class Params(Frozen):
             return cls.model_validate(yaml.safe_load(path.read_text()))
         except ValidationError as exc:
             raise ParamsError("\n  ".join([f"{path} is not valid:", *wrong_in(exc)])) from exc
+        except FileNotFoundError as exc:
+            msg = f"there is no {path} in {path.absolute().parent}: go to the project's folder, where it is"
+            raise ParamsError(msg) from exc
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
             msg = f"{path} cannot be read: {exc}"
             raise ParamsError(msg) from exc

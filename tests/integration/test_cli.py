@@ -111,7 +111,7 @@ def test_an_unknown_word_is_told_with_the_way_to_help(tandem: Tandem) -> None:
 def test_an_error_of_ours_is_one_message(tandem: Tandem, tmp_path: Path) -> None:
     code, out, err = tandem("run", folder=tmp_path)
     assert (code, out) == (1, "")
-    assert err.startswith("params.yaml cannot be read: ")
+    assert err == f"there is no params.yaml in {tmp_path}: go to the project's folder, where it is\n"
     assert len(err.splitlines()) == 1
 
 
