@@ -48,11 +48,12 @@ def section(name: str, raw: dict[str, Any]) -> str:
     for figure in result["figures"]:
         goal, unit = figure["goal"], figure["unit"]
         met = "" if goal is None else "yes" if statistics.median(figure["values"]) <= goal else "**no**"
-        at_most = "" if goal is None else f"{goal} {unit}"
+        at_most = "" if goal is None else f"{goal:.3g} {unit}"
         lines.append(
             " | ".join([f"| {figure['what']}", f"{spread(figure['values'])} {unit}", at_most, met, ""]).rstrip()
         )
-    lines += ["", "| case | whole process, s | its CPU, s | work, s | peak, MiB |", "|---|---:|---:|---:|---:|"]
+    if result["runs"]:
+        lines += ["", "| case | whole process, s | its CPU, s | work, s | peak, MiB |", "|---|---:|---:|---:|---:|"]
     for case, runs in result["runs"].items():
         digits = {"seconds": 2, "cpu_seconds": 2, "work_seconds": 2, "peak_mib": 0}
         lines.append(" | ".join([f"| {case}", *(column(runs, name, n) for name, n in digits.items()), ""]).rstrip())

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from tandem.serving.access import Access
 from tandem.serving.http import CLOSE, Call, Message, Receive, Reply, Route, Routes, Send
@@ -17,6 +17,29 @@ PASSED_ON = (b"x-request-id", b"traceparent")
 TOLD = re.compile(rb"[\x21-\x7e]{1,128}")
 """What a client may call its request, and gets back."""
 
+LINES = 20
+"""Failures that are logged in a second: who fails at all that it is asked must not be busy with telling it."""
+
+
+class Seldom:
+    """Lets so many through in a second, and counts the others."""
+
+    def __init__(self) -> None:
+        """Let none through yet."""
+        self._since, self._through, self._left_out = 0.0, 0, 0
+
+    def __call__(self) -> int | None:
+        """Give how many were held back since the last one that was let through; None holds this one back, too."""
+        now = monotonic()
+        if now - self._since >= 1:
+            self._since, self._through = now, 0
+        if self._through == LINES:
+            self._left_out += 1
+            return None
+        self._through += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
 
 class App:
     """Routes behind HTTP."""
@@ -24,6 +47,7 @@ class App:
     def __init__(self, routes: Iterable[Route], service: Service, access: Access) -> None:
         """Answer these routes to whom access lets in."""
         self._find, self._service, self._access = Routes(routes).find, service, access
+        self._seldom = Seldom()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; what is refused says why."""
@@ -44,14 +68,16 @@ class App:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-        if self._service.log_all or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if self._service.log_all:
             _log(call, reply, perf_counter() - start)
+        elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and (left_out := self._seldom()) is not None:
+            _log(call, reply, perf_counter() - start, left_out)
         counts = self._service.counts
         counts.add("requests_total", name, method, str(reply.status))
         counts.observe("request_seconds", perf_counter() - start, name)
 
 
-def _log(call: Call, reply: Reply, seconds: float) -> None:
+def _log(call: Call, reply: Reply, seconds: float, left_out: int = 0) -> None:
     """Tell of one answer; no body, no header but the client's own name of it, and no query, which may be personal."""
     scope = call.scope
     said = {
@@ -61,5 +87,6 @@ def _log(call: Call, reply: Reply, seconds: float) -> None:
         "ms": round(seconds * 1e3, 3),
     }
     said |= {"request_id": call.request_id} if call.request_id else {}
+    said |= {"left_out": left_out} if left_out else {}
     level = logging.WARNING if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
     log.log(level, "%s %s %s", said["method"], said["path"], reply.status, extra=said)

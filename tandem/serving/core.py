@@ -82,7 +82,9 @@ class Row:
         self.role, self.variant = role, variant
         found = variant.vectors.rows(self.fields, self.ground.look)
         self.inputs = variant.vectors.inputs(self.fields, found)
-        self.unknown = tuple(variant.vectors.views[n] for n, row in enumerate(found) if row is None)
+        self.unknown = Names()
+        if None in found:
+            self.unknown = tuple(variant.vectors.views[n] for n, row in enumerate(found) if row is None)
 
     def challenge(self, challenger: Variant) -> None:
         """Prepare for the challenger what is prepared for the champion; or raise, and leave it so."""

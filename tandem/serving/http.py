@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import nullcontext
 from datetime import datetime
 from functools import cached_property
 from time import monotonic
@@ -24,6 +25,8 @@ HTML: Header = (b"content-type", b"text/html; charset=utf-8")
 CLOSE: Header = (b"connection", b"close")
 FORM = "application/x-www-form-urlencoded"
 """What curl calls a body of which nobody says what it is: it is taken for JSON."""
+
+AT_ONCE = nullcontext()
 
 encode = msgspec.json.Encoder().encode
 
@@ -109,6 +112,10 @@ class Call:
             raise _too_long(largest)
         return size
 
+    def _is_coming(self) -> bool:
+        """Tell whether some of the body may have to be waited for; uvicorn's request knows."""
+        return getattr(getattr(self._receive, "__self__", None), "more_body", True)
+
     async def body(self, largest: int, patience: "Patience") -> bytes:
         """Read the body.
 
@@ -117,7 +124,7 @@ class Call:
 
         """
         self.announced(largest)
-        with patience:
+        with patience if self._is_coming() else AT_ONCE:
             parts, size = [], 0
             while (message := await self._receive())["type"] == "http.request":
                 part = message.get("body", b"")

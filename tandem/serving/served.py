@@ -177,6 +177,8 @@ class Watched:
         self._mark = source.mark()
         self._failed: object = None
         self._again = 0.0
+        self._last: tuple[datetime, Ground, datetime] | None = None
+        """What was answered from last, and from when until when it is."""
         self.now = source.load()
 
     def look(self, moment: datetime) -> None:
@@ -202,6 +204,7 @@ class Watched:
 
     def go_over(self, found: Served | None) -> None:
         """Answer from what was loaded, in the thread that answers: so nothing changes in the middle of its turn."""
+        self._last = None
         if found:
             self.now = found
             log.info("generation %d answers", found.traffic.generation)
@@ -213,6 +216,8 @@ class Watched:
             Refused: no snapshot is old enough.
 
         """
+        if (last := self._last) and last[0] <= moment < last[2]:
+            return last[1] if moment == last[1].moment else last[1]._replace(moment=moment, instant=instant(moment))
         grid = self.now.champion.grid
         found = self.ticks.due(moment, grid)
         if found is None:
@@ -220,6 +225,8 @@ class Watched:
                 raise Refused.of(Fault("$.at", "a moment of which something is known", moment.isoformat()))
             raise Refused(503, f"nothing is known at {moment} yet: `tandem refresh` writes what is", RETRY)
         named, snapshot = found
-        late = (floor(moment - grid.lag, grid.tick) - named.tick).total_seconds()
-        said = named.tick.replace(tzinfo=UTC).isoformat()
-        return Ground(moment, instant(moment), named.digest, named.tick, said, late, snapshot.row)
+        due = floor(moment - grid.lag, grid.tick)
+        late, said = (due - named.tick).total_seconds(), named.tick.replace(tzinfo=UTC).isoformat()
+        ground = Ground(moment, instant(moment), named.digest, named.tick, said, late, snapshot.row)
+        self._last = due + grid.lag, ground, due + grid.lag + grid.tick
+        return ground

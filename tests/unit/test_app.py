@@ -11,7 +11,7 @@ import pytest
 
 from tandem.serving.access import Access
 from tandem.serving.admission import Admission
-from tandem.serving.app import App
+from tandem.serving.app import LINES, App
 from tandem.serving.counts import Counts
 from tandem.serving.http import FORM, JSON_KIND, Call, Patience, Reply, Route
 from tandem.serving.refused import Fault, Refused
@@ -207,3 +207,23 @@ def test_more_than_can_be_answered_at_once_is_sent_away_unread(
     assert (told, set(read), after) == (statuses, {0}, 200)
     assert counts.of("refused_total", "busy") == statuses.count(503)
     assert counts.of("requests_total", "wait", "POST", "503") == statuses.count(503)
+
+
+def test_who_fails_at_all_is_not_busy_with_telling_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1.0]
+    monkeypatch.setattr("tandem.serving.app.monotonic", lambda: now[0])
+
+    async def asked(server: Server) -> None:
+        server.gate.set()
+        server.service.leaving = True
+        server.service.admission = Admission(0, 0, 10**6, server.counts)
+        server.service.admission.requests = 1
+        for now[0] in (1.0, 2.5):
+            for _ in range(LINES + 5):
+                await server.ask(b"1", path="/wait")
+
+    run(asked)
+    told = [record.__dict__.get("left_out", 0) for record in caplog.records if record.name == "tandem.serving.app"]
+    assert told == [0] * LINES + [5] + [0] * (LINES - 1)
