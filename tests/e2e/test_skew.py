@@ -20,8 +20,9 @@ AT_A_TICK = 100
 
 def test_ten_thousand_requests_are_answered_as_they_are_computed_offline(ran: tuple[Path, str], tmp_path: Path) -> None:
     root = tmp_path / "tandem"
-    shutil.copytree(ran[0], root, symlinks=True, ignore=shutil.ignore_patterns("ledger", "serving"))
+    shutil.copytree(ran[0], root, symlinks=True, ignore=shutil.ignore_patterns("ledger"))
     workspace = Workspace(root, Params.load(root / "params.yaml"), Settings(data=root / "data", var=root / "var"))
+    shutil.rmtree(workspace.settings.serving, ignore_errors=True)
     bundle = Bundle.open(workspace.data / "bundle")
     ticks = snapshots_until(workspace, bundle, bundle.as_of - timedelta(days=7), TICKS)
     with served(root, beside={"TANDEM_ANY_MOMENT": "true", "TANDEM_SNAPSHOTS_KEPT": "1000"}) as (address, _, _):
