@@ -14,7 +14,7 @@ from measure import ENVIRONMENT
 from serving import CONNECTIONS, RATE, ROOT, load, noop, ours, running
 
 FELL, ROUNDS, TRIES = 0.8, 5, 3
-"""Of several tries the best counts: other work on the machine makes us slower, and never faster."""
+"""Of several tries the best counts, as other work on the machine lets the figure swing."""
 
 
 def recorded() -> tuple[str, float]:

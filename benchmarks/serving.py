@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -77,8 +78,10 @@ def running(server: Server, folder: Path) -> Iterator[int]:
 
     Raises:
         RuntimeError: it does not answer.
+        OSError: another one has its port.
 
     """
+    socket.create_server(("127.0.0.1", server.port)).close()  # nobody else's server may be asked in its place
     log = folder / f"{server.name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
