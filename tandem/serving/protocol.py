@@ -121,6 +121,8 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, why: Refused) -> None:
         """Read no more; what came whole before is answered first."""
         self._over = True
+        if self.transport.is_closing():
+            return
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
             body = why.body()
