@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from oracle import DAY, Flight, Raw, flight_of, observation_of, rows_of, zones_of
+from raw_facts import DAY, Flight, Raw, flight_of, observation_of, rows_of, zones_of
 
 from flows.ingest import ingest
 from flows.views import views

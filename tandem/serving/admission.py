@@ -2,7 +2,10 @@
 
 from tandem.serving.counts import Counts
 from tandem.serving.http import Call, Reply, Route
-from tandem.serving.refused import RETRY, Refused
+from tandem.serving.refused import RETRY, Header, Refused
+
+PLACE = "tandem.place"
+"""Where a scope says that it has a place already, of so many bytes; the application gives it back."""
 
 
 class Admission:
@@ -10,25 +13,43 @@ class Admission:
 
     def __init__(self, requests: int, size: int, longest: int, counts: Counts) -> None:
         """Let in so many requests, and bodies of so many bytes together; one alone may be longer."""
-        self._longest = longest
+        self.longest = longest
         self._most, self._largest, self._counts = requests, size, counts
         self.requests = self.size = 0
 
+    def is_full(self, size: int) -> bool:
+        """Say whether there is no room for a body of so many bytes."""
+        return self.requests > 0 and (self.requests >= self._most or self.size + size > self._largest)
+
+    def take(self, size: int) -> None:
+        """Take a place."""
+        self.requests += 1
+        self.size += size
+
+    def give_back(self, size: int) -> None:
+        """Leave a place to others."""
+        self.requests -= 1
+        self.size -= size
+
+    def send_away(self, *headers: Header) -> Refused:
+        """Count one that there is no room for, and give what it is told."""
+        self._counts.add("refused_total", "busy")
+        return Refused(503, "too much is being answered just now", RETRY, *headers)
+
     async def answer(self, call: Call, route: Route) -> Reply:
-        """Answer if there is room.
+        """Answer if there is room, or a place was kept.
 
         Raises:
             Refused: there is none, or never would be.
 
         """
-        size = call.announced(self._longest)
-        if self.requests and (self.requests >= self._most or self.size + size > self._largest):
-            self._counts.add("refused_total", "busy")
-            raise Refused(503, "too much is being answered just now", RETRY)
-        self.requests += 1
-        self.size += size
+        if PLACE in call.scope:
+            return await route.answer(call)
+        size = call.announced(self.longest)
+        if self.is_full(size):
+            raise self.send_away()
+        self.take(size)
         try:
             return await route.answer(call)
         finally:
-            self.requests -= 1
-            self.size -= size
+            self.give_back(size)

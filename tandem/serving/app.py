@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from time import monotonic, perf_counter
 
 from tandem.serving.access import Access
+from tandem.serving.admission import PLACE
 from tandem.serving.http import CLOSE, Call, Message, Receive, Reply, Route, Routes, Send
-from tandem.serving.refused import PROBLEM, Refused
+from tandem.serving.refused import PROBLEM, Header, Refused
 from tandem.serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class App:
 
     def __init__(self, routes: Iterable[Route], service: Service, access: Access) -> None:
         """Answer these routes to whom access lets in."""
-        self._find, self._service, self._access = Routes(routes).find, service, access
+        self._routes, self._service, self._access = Routes(routes), service, access
         self._seldom = Seldom()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -54,39 +55,66 @@ class App:
         if scope["type"] != "http":
             return
         start, method, name = perf_counter(), scope["method"], "none"
-        call = Call(scope, receive)
+        call, admission = Call(scope, receive), self._service.admission
         try:
-            route, call.parts = self._find("GET" if method == "HEAD" else method, scope["path"])
+            route, call.parts = self._routes.find("GET" if method == "HEAD" else method, scope["path"])
             name = route.name
             self._access.check(call, route)
-            reply = await (self._service.admission.answer(call, route) if route.costly else route.answer(call))
+            reply = await (admission.answer(call, route) if route.costly else route.answer(call))
         except Refused as exc:
             reply = Reply(exc.body(), PROBLEM, exc.status, exc.headers)
-        headers = [reply.kind, (b"content-length", b"%d" % len(reply.body)), *reply.headers]
-        headers += [(name, told) for name in PASSED_ON if (told := call.headers.get(name)) and TOLD.fullmatch(told)]
+        finally:
+            if PLACE in scope:
+                admission.give_back(scope[PLACE])
+        headers = [reply.kind, (b"content-length", b"%d" % len(reply.body)), *reply.headers, *_passed_on(call)]
         if self._service.leaving:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+        self._tell(call, name, reply.status, perf_counter() - start)
+
+    def sent_away(self, method: str, path: str, size: int, headers: Sequence[Header]) -> Refused | None:
+        """Refuse a request on its head alone, if there is no room for what it asks; no task is begun for it."""
+        start, service = perf_counter(), self._service
+        if service.leaving or not service.admission.is_full(size):
+            return None
+        route = self._routes.plain(method, path)
+        if route is None or not route.costly:
+            return None
+        call = Call({"method": method, "path": path, "headers": headers}, _nothing)
+        why = service.admission.send_away(*_passed_on(call))
+        self._tell(call, route.name, why.status, perf_counter() - start)
+        return why
+
+    def _tell(self, call: Call, name: str, status: int, seconds: float) -> None:
+        """Count an answer, and log it if it is asked for, or failed."""
         if self._service.log_all:
-            _log(call, reply, perf_counter() - start)
-        elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and (left_out := self._seldom()) is not None:
-            _log(call, reply, perf_counter() - start, left_out)
+            _log(call, status, seconds)
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and (left_out := self._seldom()) is not None:
+            _log(call, status, seconds, left_out)
         counts = self._service.counts
-        counts.add("requests_total", name, method, str(reply.status))
-        counts.observe("request_seconds", perf_counter() - start, name)
+        counts.add("requests_total", name, call.scope["method"], str(status))
+        counts.observe("request_seconds", seconds, name)
 
 
-def _log(call: Call, reply: Reply, seconds: float, left_out: int = 0) -> None:
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def _passed_on(call: Call) -> list[Header]:
+    return [(name, told) for name in PASSED_ON if (told := call.headers.get(name)) and TOLD.fullmatch(told)]
+
+
+def _log(call: Call, status: int, seconds: float, left_out: int = 0) -> None:
     """Tell of one answer; no body, no header but the client's own name of it, and no query, which may be personal."""
     scope = call.scope
     said = {
         "method": scope["method"],
         "path": scope["path"][:200],
-        "status": reply.status,
+        "status": status,
         "ms": round(seconds * 1e3, 3),
     }
     said |= {"request_id": call.request_id} if call.request_id else {}
     said |= {"left_out": left_out} if left_out else {}
-    level = logging.WARNING if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-    log.log(level, "%s %s %s", said["method"], said["path"], reply.status, extra=said)
+    level = logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    log.log(level, "%s %s %s", said["method"], said["path"], status, extra=said)

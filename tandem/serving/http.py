@@ -168,6 +168,10 @@ class Routes:
             else:
                 self._plain[route.method, route.path] = route
 
+    def plain(self, method: str, path: str) -> Route | None:
+        """Give the route of a path without variable parts."""
+        return self._plain.get((method, path))
+
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Give the route, and the variable parts of the path.
 
@@ -175,7 +179,7 @@ class Routes:
             Refused: there is none.
 
         """
-        if route := self._plain.get((method, path)):
+        if route := self.plain(method, path):
             return route, {}
         methods = [m for m, p in self._plain if p == path]
         for pattern, route in self._patterns:

@@ -1,16 +1,21 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
 
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
 import httptools
 
 from tandem.imports import OF_UVICORN, without
-from tandem.serving.refused import PROBLEM, Refused
+from tandem.serving.admission import PLACE, Admission
+from tandem.serving.app import App
+from tandem.serving.http import CLOSE
+from tandem.serving.refused import PROBLEM, Header, Refused
 
 with without(*OF_UVICORN):
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+POST = "POST"
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
 LEFT = 16 * 1024 * 1024
@@ -27,15 +32,16 @@ LONG = (431, f"a request's line and headers are {HEAD} bytes at most")
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's
+    def __init__(self, answering: App, admission: Admission, **named: Any) -> None:  # noqa: ANN401 - uvicorn's
         """Expect a request."""
-        super().__init__(*given, **named)
+        super().__init__(**named)
+        self._answering, self._admission = answering, admission
         self._since = monotonic()
         """When the request that is not whole yet began; 0 when there is none."""
         self._fed = self._size = 0
         """Bytes since something of it came whole, and of the last that came."""
-        self._in_head = self._over = self._began = False
-        """Whether its head is not whole, nothing more is read, and it began with what came last."""
+        self._in_head = self._over = self._began = self._away = False
+        """Whether its head is not whole, nothing more is read, it began with what came last, and it was sent away."""
         self._answered: RequestResponseCycle | None = None
         self._left, self._moved = 0, self._since
         """Bytes that the client has not taken yet, and when it took some."""
@@ -72,6 +78,10 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._answered = cycle
+        size = _announced(cycle.scope["headers"])
+        if cycle.scope["method"] == POST and size <= self._admission.longest and not self._admission.is_full(size):
+            self._admission.take(size)  # now, as all heads of a turn come before the first of them is answered
+            cycle.scope[PLACE] = size  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
@@ -88,17 +98,28 @@ class Protocol(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             raise Refused(*BROKEN)
         self._in_head, self._fed = False, 0
-        super().on_headers_complete()
+        if why := self._sent_away():
+            self._away = True
+            self.transport.write(_written(why))
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of its body."""
         self._fed = 0
-        super().on_body(body)
+        if not self._away:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End it."""
         self._since, self._fed = 0.0, 0
-        super().on_message_complete()
+        if self._away:
+            self._away = False
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().on_message_complete()
 
     def look(self, now: float) -> None:
         """Part with a client that is too slow."""
@@ -115,6 +136,16 @@ class Protocol(HttpToolsProtocol):
             else:
                 self.transport.close()
 
+    def _sent_away(self) -> Refused | None:
+        """Refuse a request that there is no room for, unless others of its connection or its body wait for more."""
+        before = self.cycle
+        if (before is not None and not before.response_complete) or self.expect_100_continue:
+            return None
+        if self.parser.get_method() != POST.encode() or not self.parser.should_keep_alive():
+            return None
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        return self._answering.sent_away(POST, path, _announced(self.headers), self.headers)
+
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
@@ -125,12 +156,20 @@ class Protocol(HttpToolsProtocol):
             return
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            body = why.body()
-            told = b"%b: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (*PROBLEM, len(body), body)
-            self.transport.write(STATUS_LINE[why.status] + told)
+            self.transport.write(_written(why, CLOSE))
             self.transport.write_eof()
             self._since = self._since or monotonic()
         elif cycle.more_body:
             self.transport.close()
         else:
             cycle.keep_alive = False
+
+
+def _announced(headers: Iterable[Header]) -> int:
+    return next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
+
+
+def _written(why: Refused, *more: Header) -> bytes:
+    body = why.body()
+    headers = (PROBLEM, (b"content-length", b"%d" % len(body)), *why.headers, *more)
+    return STATUS_LINE[why.status] + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from ipaddress import ip_address
 from time import monotonic
 from types import FrameType
@@ -183,7 +184,7 @@ def work(make: Callable[[], Worker], opened: socket.socket, drain: float, *, att
         worker = make()
         config = uvicorn.Config(
             worker.app,
-            http=Protocol,
+            http=cast("type[asyncio.Protocol]", partial(Protocol, worker.app, worker.service.admission)),
             ws="none",
             log_level="warning",
             lifespan="off",

@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from oracle import DAY, NEW_YORK, TICK, VIEWS, WEATHER, Flight, Key, Oracle, Raw, Row, as_float32, local, rows_of
+from oracle import VIEWS, WEATHER, Oracle, as_float32
+from raw_facts import DAY, NEW_YORK, TICK, Flight, Key, Raw, Row, local, rows_of
 from rebuild import LEAKS, PROBLEM, Leak, Sources, World, rebuilt
 
 SAMPLES = 120

@@ -1,4 +1,4 @@
-"""What tests of ingest start from."""
+"""What tests of parts that work together start from."""
 
 from pathlib import Path
 
@@ -6,9 +6,16 @@ import dataframely as dy
 import polars as pl
 import pytest
 from conftest import Workspace
+from placed import Place, traffic
+from published import opened, put_in
 
 import tasks.ingest
+from flows.promote import promote
+from flows.sync import sync
+from tandem.bundle import Bundle
 from tandem.problem import Source
+from tandem.registry import Registry
+from tandem.settings import Settings
 from tasks.reading import read_raw
 
 
@@ -29,3 +36,28 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def ingested(landed: Workspace) -> Workspace:
     landed.run("ingest")
     return landed
+
+
+@pytest.fixture
+def bundle(built: Workspace) -> Bundle:
+    return Bundle.open(built.data / "bundle")
+
+
+@pytest.fixture
+def no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish from a folder that is no checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def registry(tracked: Settings) -> Registry:
+    return opened(tracked)
+
+
+@pytest.fixture
+def place(registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path) -> Place:
+    put_in(registry, bundle)
+    promote(registry, "1", "champion", None, "the first")
+    assert sync(registry, tracked).reason == ""
+    beside = {"TANDEM_VAR": str(tracked.var), "TANDEM_TRACKING_URI": tracked.tracking}
+    return Place(registry, tracked, bundle, traffic(tracked), tmp_path, beside)

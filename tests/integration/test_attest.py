@@ -28,11 +28,7 @@ from tandem.settings import Settings
 from tandem.signing import Signer
 from tasks.show import lineage_tree
 
-
-@pytest.fixture(autouse=True)
-def _no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish from a folder that is no checkout."""
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_git")
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,6 @@ for stage in {STAGES}:
 
 
 @pytest.fixture
-def bundle(built: Workspace) -> Bundle:
-    return Bundle.open(built.data / "bundle")
-
-
-@pytest.fixture
 def folder(built: Workspace, tmp_path: Path) -> Path:
     """A bundle to be damaged."""
     return Path(shutil.copytree(built.data / "bundle", tmp_path / "bundle"))

@@ -27,21 +27,7 @@ from tasks.onnx import onnx_scores, write_onnx
 from tasks.publish import flat
 from tasks.splits import matrix, part, read_rows
 
-
-@pytest.fixture
-def bundle(built: Workspace) -> Bundle:
-    return Bundle.open(built.data / "bundle")
-
-
-@pytest.fixture(autouse=True)
-def _no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Publish from a folder that is no checkout."""
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def registry(tracked: Settings) -> Registry:
-    return opened(tracked)
+pytestmark = pytest.mark.usefixtures("no_git")
 
 
 def test_the_first_becomes_champion_and_again_nothing_changes(

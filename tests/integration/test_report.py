@@ -35,11 +35,6 @@ STUDY = Study(
 
 
 @pytest.fixture
-def bundle(built: Workspace) -> Bundle:
-    return Bundle.open(built.data / "bundle")
-
-
-@pytest.fixture
 def said(bundle: Bundle) -> dict[str, str]:
     return sections(bundle.text("card.md"))
 
