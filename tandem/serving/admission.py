@@ -2,10 +2,12 @@
 
 from tandem.serving.counts import Counts
 from tandem.serving.http import Call, Reply, Route
-from tandem.serving.refused import RETRY, Header, Refused
+from tandem.serving.refused import RETRY, Refused
 
 PLACE = "tandem.place"
 """Where a scope says that it has a place already, of so many bytes; the application gives it back."""
+FULL = 503, "too much is being answered just now", RETRY
+"""What is told who finds no room."""
 
 
 class Admission:
@@ -31,10 +33,9 @@ class Admission:
         self.requests -= 1
         self.size -= size
 
-    def send_away(self, *headers: Header) -> Refused:
-        """Count one that there is no room for, and give what it is told."""
+    def sent_away(self) -> None:
+        """Count one that there is no room for."""
         self._counts.add("refused_total", "busy")
-        return Refused(503, "too much is being answered just now", RETRY, *headers)
 
     async def answer(self, call: Call, route: Route) -> Reply:
         """Answer if there is room, or a place was kept.
@@ -47,7 +48,8 @@ class Admission:
             return await route.answer(call)
         size = call.announced(self.longest)
         if self.is_full(size):
-            raise self.send_away()
+            self.sent_away()
+            raise Refused(*FULL)
         self.take(size)
         try:
             return await route.answer(call)

@@ -2,12 +2,13 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from http import HTTPStatus
 from time import monotonic, perf_counter
+from typing import NamedTuple
 
 from tandem.serving.access import Access
-from tandem.serving.admission import PLACE
+from tandem.serving.admission import FULL, PLACE
 from tandem.serving.http import CLOSE, Call, Message, Receive, Reply, Route, Routes, Send
 from tandem.serving.refused import PROBLEM, Header, Refused
 from tandem.serving.service import Service
@@ -42,6 +43,17 @@ class Seldom:
         return left_out
 
 
+class Answered(NamedTuple):
+    """What there is to tell of an answer."""
+
+    method: str
+    path: str
+    endpoint: str
+    status: int
+    seconds: float
+    request_id: str | None = None
+
+
 class App:
     """Routes behind HTTP."""
 
@@ -66,55 +78,51 @@ class App:
         finally:
             if PLACE in scope:
                 admission.give_back(scope[PLACE])
-        headers = [reply.kind, (b"content-length", b"%d" % len(reply.body)), *reply.headers, *_passed_on(call)]
+        headers = [
+            reply.kind,
+            (b"content-length", b"%d" % len(reply.body)),
+            *reply.headers,
+            *passed_on(call.headers.items()),
+        ]
         if self._service.leaving:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-        self._tell(call, name, reply.status, perf_counter() - start)
+        self._tell(Answered(method, scope["path"], name, reply.status, perf_counter() - start, call.request_id))
 
-    def sent_away(self, method: str, path: str, size: int, headers: Sequence[Header]) -> Refused | None:
-        """Refuse a request on its head alone, if there is no room for what it asks; no task is begun for it."""
-        start, service = perf_counter(), self._service
+    def sends_away(self, method: str, path: str, size: int) -> bool:
+        """Say whether there is no room for a request of which the head is there, and count it if so."""
+        service = self._service
         if service.leaving or not service.admission.is_full(size):
-            return None
+            return False
         route = self._routes.plain(method, path)
         if route is None or not route.costly:
-            return None
-        call = Call({"method": method, "path": path, "headers": headers}, _nothing)
-        why = service.admission.send_away(*_passed_on(call))
-        self._tell(call, route.name, why.status, perf_counter() - start)
-        return why
+            return False
+        service.admission.sent_away()
+        self._tell(Answered(method, path, route.name, FULL[0], 0.0))
+        return True
 
-    def _tell(self, call: Call, name: str, status: int, seconds: float) -> None:
-        """Count an answer, and log it if it is asked for, or failed."""
-        if self._service.log_all:
-            _log(call, status, seconds)
-        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and (left_out := self._seldom()) is not None:
-            _log(call, status, seconds, left_out)
+    def _tell(self, one: Answered) -> None:
+        """Count an answer; and log it if that is asked for, or if it failed."""
         counts = self._service.counts
-        counts.add("requests_total", name, call.scope["method"], str(status))
-        counts.observe("request_seconds", seconds, name)
+        counts.add("requests_total", one.endpoint, one.method, str(one.status))
+        counts.observe("request_seconds", one.seconds, one.endpoint)
+        if self._service.log_all:
+            _log(one)
+        elif one.status >= HTTPStatus.INTERNAL_SERVER_ERROR and (left_out := self._seldom()) is not None:
+            _log(one, left_out)
 
 
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
-
-
-def _passed_on(call: Call) -> list[Header]:
-    return [(name, told) for name in PASSED_ON if (told := call.headers.get(name)) and TOLD.fullmatch(told)]
-
-
-def _log(call: Call, status: int, seconds: float, left_out: int = 0) -> None:
+def _log(one: Answered, left_out: int = 0) -> None:
     """Tell of one answer; no body, no header but the client's own name of it, and no query, which may be personal."""
-    scope = call.scope
-    said = {
-        "method": scope["method"],
-        "path": scope["path"][:200],
-        "status": status,
-        "ms": round(seconds * 1e3, 3),
-    }
-    said |= {"request_id": call.request_id} if call.request_id else {}
+    path, ms = one.path[:200], round(one.seconds * 1e3, 3)
+    said = {"method": one.method, "path": path, "status": one.status, "ms": ms}
+    said |= {"request_id": one.request_id} if one.request_id else {}
     said |= {"left_out": left_out} if left_out else {}
-    level = logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-    log.log(level, "%s %s %s", said["method"], said["path"], status, extra=said)
+    level = logging.WARNING if one.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    log.log(level, "%s %s %s", one.method, path, one.status, extra=said)
+
+
+def passed_on(headers: Iterable[Header]) -> list[Header]:
+    """Pick what a client gets back as it came: its own names of its request."""
+    return [(name, told) for name, told in headers if name in PASSED_ON and TOLD.fullmatch(told)]

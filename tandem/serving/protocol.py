@@ -7,15 +7,14 @@ from typing import Any
 import httptools
 
 from tandem.imports import OF_UVICORN, without
-from tandem.serving.admission import PLACE, Admission
-from tandem.serving.app import App
+from tandem.serving.admission import FULL, PLACE, Admission
+from tandem.serving.app import App, passed_on
 from tandem.serving.http import CLOSE
 from tandem.serving.refused import PROBLEM, Header, Refused
 
 with without(*OF_UVICORN):
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-POST = "POST"
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
 LEFT = 16 * 1024 * 1024
@@ -45,6 +44,8 @@ class Protocol(HttpToolsProtocol):
         self._answered: RequestResponseCycle | None = None
         self._left, self._moved = 0, self._since
         """Bytes that the client has not taken yet, and when it took some."""
+        self._rests = 0.0
+        """Since when it has nothing to do, after it was sent away; a timer for each would cost too much."""
 
     def data_received(self, data: bytes) -> None:
         """Take what came; unlike uvicorn write no log of it, which anybody could fill."""
@@ -54,6 +55,7 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
             return
         self._unset_keepalive_if_required()
+        self._rests = 0.0
         if not self._since:
             self._since = monotonic()
         self._size, self._began = len(data), False
@@ -79,7 +81,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._answered = cycle
         size = _announced(cycle.scope["headers"])
-        if cycle.scope["method"] == POST and size <= self._admission.longest and not self._admission.is_full(size):
+        if cycle.scope["method"] == "POST" and size <= self._admission.longest and not self._admission.is_full(size):
             self._admission.take(size)  # now, as all heads of a turn come before the first of them is answered
             cycle.scope[PLACE] = size  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
@@ -98,9 +100,10 @@ class Protocol(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             raise Refused(*BROKEN)
         self._in_head, self._fed = False, 0
-        if why := self._sent_away():
+        if self._is_sent_away():
             self._away = True
-            self.transport.write(_written(why))
+            names = b"".join(b"%b: %b\r\n" % header for header in passed_on(self.headers))
+            self.transport.write(b"%b%b\r\n%b" % (FULL_HEAD, names, FULL_BODY))
         else:
             super().on_headers_complete()
 
@@ -114,10 +117,7 @@ class Protocol(HttpToolsProtocol):
         """End it."""
         self._since, self._fed = 0.0, 0
         if self._away:
-            self._away = False
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._away, self._rests = False, monotonic()
         else:
             super().on_message_complete()
 
@@ -129,6 +129,8 @@ class Protocol(HttpToolsProtocol):
         elif now - self._moved > SECONDS:
             self.transport.abort()
         self._left = left
+        if self._rests and now - self._rests > self.timeout_keep_alive:
+            self.transport.close()
         answering = self.cycle is not None and not self.cycle.response_complete
         if self._since and now - self._since > SECONDS and not answering:
             if self._in_head and not self._over:
@@ -136,15 +138,15 @@ class Protocol(HttpToolsProtocol):
             else:
                 self.transport.close()
 
-    def _sent_away(self) -> Refused | None:
-        """Refuse a request that there is no room for, unless others of its connection or its body wait for more."""
+    def _is_sent_away(self) -> bool:
+        """Say whether there is no room for a request; not of who waits for others of its connection, or to be asked."""
         before = self.cycle
         if (before is not None and not before.response_complete) or self.expect_100_continue:
-            return None
-        if self.parser.get_method() != POST.encode() or not self.parser.should_keep_alive():
-            return None
+            return False
+        if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
+            return False
         path = self.url.partition(b"?")[0].decode("latin-1")
-        return self._answering.sent_away(POST, path, _announced(self.headers), self.headers)
+        return self._answering.sends_away("POST", path, _announced(self.headers))
 
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -156,7 +158,7 @@ class Protocol(HttpToolsProtocol):
             return
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            self.transport.write(_written(why, CLOSE))
+            self.transport.write(b"%b\r\n%b" % _parts(why, CLOSE))
             self.transport.write_eof()
             self._since = self._since or monotonic()
         elif cycle.more_body:
@@ -169,7 +171,11 @@ def _announced(headers: Iterable[Header]) -> int:
     return next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
 
 
-def _written(why: Refused, *more: Header) -> bytes:
+def _parts(why: Refused, *more: Header) -> tuple[bytes, bytes]:
     body = why.body()
     headers = (PROBLEM, (b"content-length", b"%d" % len(body)), *why.headers, *more)
-    return STATUS_LINE[why.status] + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body
+    return STATUS_LINE[why.status] + b"".join(b"%b: %b\r\n" % header for header in headers), body
+
+
+FULL_HEAD, FULL_BODY = _parts(Refused(*FULL))
+"""Made once: to send away must cost little of what it is to save."""

@@ -117,6 +117,12 @@ def test_who_would_leave_anyway_is_told_so(full: Full) -> None:
     assert leaving.is_closed()
 
 
+def test_who_was_sent_away_and_does_not_come_again_is_let_go(full: Full) -> None:
+    resting = full.client()
+    assert resting.status(WHOLE) == 503
+    assert resting.is_closed()
+
+
 def test_who_waits_to_send_its_body_need_not(full: Full) -> None:
     asking = full.client()
     asking.send(BEGUN.replace(b"host", b"expect: 100-continue\r\nhost"))
