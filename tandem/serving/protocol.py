@@ -1,5 +1,6 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
 
+import asyncio
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any
@@ -15,6 +16,7 @@ from tandem.serving.refused import PROBLEM, Header, Refused
 with without(*OF_UVICORN):
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+CONTINUE = b"HTTP/1.1 100 "
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
 LEFT = 16 * 1024 * 1024
@@ -26,6 +28,34 @@ PIPELINED = 64
 BROKEN = (400, "this is no HTTP request")
 LATE = (408, f"the request did not come within {SECONDS:g} s")
 LONG = (431, f"a request's line and headers are {HEAD} bytes at most")
+
+
+class Whole:
+    """A transport for answers: head and body go out in one write, as two would cost a tenth of an answer more."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Hold nothing back yet."""
+        self._transport, self._head = transport, b""
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Hold back a head until its body comes, or there is none."""
+        if not self._head and not data.startswith(CONTINUE):
+            self._head = data
+            return
+        self._transport.write(self._head + data)
+        self._head = b""
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Send it, and close."""
+        self.flush()
+        self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -46,6 +76,16 @@ class Protocol(HttpToolsProtocol):
         """Bytes that the client has not taken yet, and when it took some."""
         self._rests = 0.0
         """Since when it has nothing to do, after it was sent away; a timer for each would cost too much."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self._whole = Whole(transport)
+
+    def on_response_complete(self) -> None:
+        """End an answer; one to HEAD had no body."""
+        self._whole.flush()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Take what came; unlike uvicorn write no log of it, which anybody could fill."""
@@ -106,6 +146,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(b"%b%b\r\n%b" % (FULL_HEAD, names, FULL_BODY))
         else:
             super().on_headers_complete()
+            self.cycle.transport = self._whole  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of its body."""

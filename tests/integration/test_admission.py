@@ -29,10 +29,13 @@ class Client:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
+    def line(self) -> bytes:
+        return self._file.readline()
+
     def answer(self) -> tuple[int, dict[str, str], bytes]:
-        status = int(self._file.readline().split()[1])
+        status = int(self.line().split()[1])
         headers = {}
-        while (line := self._file.readline()) != b"\r\n":
+        while (line := self.line()) != b"\r\n":
             name, _, value = line.decode().partition(":")
             headers[name.lower()] = value.strip()
         return status, headers, self._file.read(int(headers["content-length"]))
@@ -132,6 +135,25 @@ def test_who_waits_to_send_its_body_need_not(full: Full) -> None:
 def test_other_paths_are_answered(full: Full) -> None:
     assert full.other.status(BEGUN.replace(b"/v1/predict", b"/nowhere") + ASKED) == 404
     assert full.other.status(BEGUN.replace(b"POST /v1/predict", b"GET /v1/model") + ASKED) == 200
+
+
+def test_who_asks_first_is_told_to_send_its_body(address: str) -> None:
+    asking = Client(address)
+    asking.send(BEGUN.replace(b"host", b"expect: 100-continue\r\nhost"))
+    assert asking.line() == b"HTTP/1.1 100 Continue\r\n"
+    assert asking.line() == b"\r\n"
+    assert asking.status(ASKED) == 200
+    asking.close()
+
+
+def test_an_answer_without_a_body_is_sent_at_once(address: str) -> None:
+    asking = Client(address)
+    asking.send(b"HEAD /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert asking.line() == b"HTTP/1.1 200 OK\r\n"
+    while asking.line() != b"\r\n":
+        pass
+    assert asking.status(WHOLE) == 200
+    asking.close()
 
 
 @pytest.mark.parametrize("head", [BEGUN, BEGUN.replace(b"/v1/predict", b"//"), BEGUN.replace(b"/v1/predict", b"/no")])
