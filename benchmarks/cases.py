@@ -272,6 +272,13 @@ def overload(folder: Path, repeats: int) -> Outcome:
     return overload(served_tree(folder), folder / "overload", repeats)
 
 
+def shadow(folder: Path, repeats: int) -> Outcome:
+    """Ask a server with a shadow and one without, in turn, 500 and 1,500 times a second, whatever is answered."""
+    from shadow import shadowed  # noqa: PLC0415
+
+    return shadowed(served_tree(folder), folder / "shadow", repeats)
+
+
 def score(folder: Path, repeats: int) -> Outcome:
     """`tandem score` over 2.8 million requests, against engines alone and MLflow's pyfunc, which get ready inputs.
 
@@ -316,4 +323,5 @@ BENCHMARKS: dict[str, Callable[[Path, int], Outcome]] = {
     "scale": scale,
     "serve": serve,
     "overload": overload,
+    "shadow": shadow,
 }

@@ -20,8 +20,6 @@ LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"}).encode()
 BLOBS = "blobs/sha256/"
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 ENVELOPE = "application/vnd.dsse.envelope.v1+json"
-
-
 DAMAGED = (
     tarfile.TarError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
@@ -86,16 +84,7 @@ def unpack(source: Path, target: Path) -> tuple[Bundle, list[bytes]]:
         with atomic_folder(target) as folder:
             said = _lay_out(source, folder)
             _check(source, Bundle.open(folder), said)
-    except (
-        tarfile.TarError,
-        OSError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as exc:
+    except DAMAGED as exc:
         msg = f"{source} is no bundle's archive, or was damaged: {exc!r}"
         raise BundleError(msg) from exc
     return Bundle.open(target), said

@@ -92,13 +92,13 @@ class App:
 
     def sends_away(self, method: str, path: str, size: int) -> bool:
         """Say whether there is no room for a request of which the head is there, and count it if so."""
-        service = self._service
-        if service.leaving or not service.admission.is_full(size):
+        service, admission = self._service, self._service.admission
+        if service.leaving or size > admission.longest or not admission.is_full(size):
             return False
         route = self._routes.plain(method, path)
         if route is None or not route.costly:
             return False
-        service.admission.sent_away()
+        admission.sent_away()
         self._tell(Answered(method, path, route.name, FULL[0], 0.0))
         return True
 

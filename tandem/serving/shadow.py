@@ -21,10 +21,10 @@ from tandem.vectors import Values
 
 log = logging.getLogger(__name__)
 
-LATER = 0.002
+LATER = 0.001
 """Seconds until it is looked whether there is nothing else to do."""
-SLICE = 8
-"""Instances that are scored in one go: a tenth of a millisecond, which is what a request may have to wait."""
+SLICE, BEHIND = 8, 64
+"""Instances that are scored in one go, which a request may have to wait for: one, and one more for so many waiting."""
 MOST = 10_000
 """Instances that wait; what is more is dropped and counted."""
 
@@ -63,8 +63,8 @@ class Shadowing:
 
     def _work(self) -> None:
         if not self._busy():
-            taken = [self._waiting.popleft() for _ in range(min(SLICE, len(self._waiting)))]
-            self._score(taken)
+            waiting = len(self._waiting)
+            self._score([self._waiting.popleft() for _ in range(min(SLICE, 1 + waiting // BEHIND, waiting))])
         if self._waiting:
             self._loop.call_later(LATER, self._work)
 

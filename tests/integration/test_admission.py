@@ -132,6 +132,12 @@ def test_who_waits_to_send_its_body_need_not(full: Full) -> None:
     assert asking.answer()[0] == 503
 
 
+def test_what_would_never_be_read_is_told_so(full: Full) -> None:
+    asking = full.client()
+    asking.send(BEGUN.replace(b"content-length: %d" % len(ASKED), b"content-length: 17000000"))
+    assert asking.answer()[0] == 413
+
+
 def test_other_paths_are_answered(full: Full) -> None:
     assert full.other.status(BEGUN.replace(b"/v1/predict", b"/nowhere") + ASKED) == 404
     assert full.other.status(BEGUN.replace(b"POST /v1/predict", b"GET /v1/model") + ASKED) == 200

@@ -134,10 +134,17 @@ def test_the_source_and_the_raw_files_that_it_pins_are_laid_out_and_nothing_else
     assert (folder / "var" / "landing" / digest(b"first")).read_bytes() == b"first"
 
 
-def test_a_source_that_would_be_laid_out_elsewhere_is_refused(bundle: Bundle, landing: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../outside", tarfile.REGTYPE), ("/outside", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)]
+)
+def test_a_source_that_would_be_laid_out_elsewhere_is_refused(
+    bundle: Bundle, landing: Path, tmp_path: Path, name: str, kind: bytes
+) -> None:
     with tarfile.open(bundle.folder / "source.tar", "a") as archive:
-        archive.addfile(tarfile.TarInfo("../outside"))
-    with pytest.raises(tarfile.OutsideDestinationError):
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, str(tmp_path)
+        archive.addfile(entry)
+    with pytest.raises(BundleError, match=f"{name}' is no file of a source"):
         lay_out(bundle, landing, tmp_path / "again")
     assert not (tmp_path / "outside").exists()
 
