@@ -4,15 +4,15 @@ from tandem.errors import RegistryError
 from tandem.registry import Registry, Role, State, champions
 from tandem.run import operation
 from tasks.attest import check_policy
-from tasks.promote import promoted, withdrawn
+from tasks.promote import promoted, reasoned, withdrawn
 
 
 @operation
 def promote(registry: Registry, ref: str, role: Role, share: float | None, reason: str) -> State:
     """Give a version a role; `none` takes the role from whoever has it."""
-    before = registry.settle()
+    reason, before = reasoned(reason), registry.settle()
     if ref == "none":
-        return registry.change("withdraw", before, withdrawn(before, role), reason, role=role)
+        return registry.change("withdraw", before, withdrawn(before, role, share), reason, role=role)
     version = registry.find(ref)
     after = promoted(before, version, role, share)
     check_policy(registry, version.digest, role)
@@ -22,7 +22,7 @@ def promote(registry: Registry, ref: str, role: Role, share: float | None, reaso
 @operation
 def rollback(registry: Registry, reason: str) -> State:
     """Make the champion before this one champion again."""
-    before = registry.settle()
+    reason, before = reasoned(reason), registry.settle()
     line = champions(registry.events())
     if len(line) < 2:  # noqa: PLR2004
         msg = "there was no champion before this one"

@@ -80,12 +80,15 @@ def unpack(source: Path, target: Path) -> tuple[Bundle, list[bytes]]:
     if not source.is_file():
         msg = f"{source}: no such file"
         raise BundleError(msg)
+    inside = ""
     try:
         with atomic_folder(target) as folder:
+            inside = f"{folder}/"
             said = _lay_out(source, folder)
             _check(source, Bundle.open(folder), said)
-    except DAMAGED as exc:
-        msg = f"{source} is no bundle's archive, or was damaged: {exc!r}"
+    except (*DAMAGED, BundleError) as exc:
+        why = str(exc).replace(inside, "") or type(exc).__name__
+        msg = f"{source} is no bundle's archive, or was damaged: {why}. Export it again, or fetch it again"
         raise BundleError(msg) from exc
     return Bundle.open(target), said
 
@@ -117,5 +120,5 @@ def _check(source: Path, bundle: Bundle, said: Collection[bytes]) -> None:
     with TemporaryDirectory(prefix="tandem-") as folder:
         again = export(bundle, Path(folder) / "archive.tar", said)
         if sha256_of(again) != sha256_of(source):
-            msg = f"{source} was changed: it is not the archive that bundle {bundle.digest[:12]} makes"
+            msg = f"it is not the archive that bundle {bundle.digest[:12]} makes"
             raise BundleError(msg)

@@ -126,8 +126,11 @@ def days_from(first: datetime, last: datetime, every: str) -> list[datetime]:
 
     """
     found = EVERY.match(every)
-    if not found or first > last:
-        msg = f"no days from {first:%Y-%m-%d} to {last:%Y-%m-%d}, one every {every!r}: write days as 7d"
+    if not found:
+        msg = f"{every!r} is no number of days: write it as 7d"
+        raise ParamsError(msg)
+    if first > last:
+        msg = f"there are no days from {first:%Y-%m-%d} to {last:%Y-%m-%d}: the last is before the first"
         raise ParamsError(msg)
     between = int(found[1]) * DAY
     return [first + n * between for n in range((last - first) // between + 1)]

@@ -1,5 +1,6 @@
 """The only module that opens DuckDB. The one place where `as_of` cuts what is known."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from tandem.errors import ProblemError
 from tandem.files import made
 from tandem.processor import THREADS
 
+LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 Connection = duckdb.DuckDBPyConnection
 
 ROW_GROUP = 2**17
@@ -162,5 +164,7 @@ def _explained(sql: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as exc:
-        msg = f"{sql.strip().splitlines()[0]}\n{exc}"
+        place = LINE.search(str(exc))
+        where = f"line {place[1]}: " if place else ""
+        msg = f"{where}{exc}\n{sql.strip().splitlines()[0]}"
         raise ProblemError(msg) from exc

@@ -22,6 +22,9 @@ def promoted(state: State, version: Version, role: Role, share: float | None) ->
     if share is not None and role != "challenger":
         msg = f"a share is a challenger's; {role} has none"
         raise RegistryError(msg)
+    if role != "champion" and version.digest == state.champion:
+        msg = f"version {version.version} is the champion: make another one champion first"
+        raise RegistryError(msg)
     cleared = [name for name in ROLES if getattr(state, name) == version.digest and name != role]
     changed: dict[str, object] = {**dict.fromkeys(cleared), role: version.digest}
     if role == "challenger":
@@ -32,13 +35,16 @@ def promoted(state: State, version: Version, role: Role, share: float | None) ->
     return coherent(state, changed)
 
 
-def withdrawn(state: State, role: Role) -> State:
+def withdrawn(state: State, role: Role, share: float | None = None) -> State:
     """Take a role from whoever has it.
 
     Raises:
-        RegistryError: nobody has it, or it cannot be left empty.
+        RegistryError: nobody has it, or it cannot be left empty; or a share is given, which nobody would have.
 
     """
+    if share is not None:
+        msg = "a share is a challenger's; who has no role has none"
+        raise RegistryError(msg)
     if getattr(state, role) is None:
         msg = f"there is no {role}"
         raise RegistryError(msg)
@@ -46,6 +52,19 @@ def withdrawn(state: State, role: Role) -> State:
     if role == "challenger":
         changed["share"] = 0.0
     return coherent(state, changed)
+
+
+def reasoned(reason: str) -> str:
+    """Give a reason, if it is one.
+
+    Raises:
+        RegistryError: it says nothing.
+
+    """
+    if not reason.strip():
+        msg = "say why: the reason is kept, and it is empty"
+        raise RegistryError(msg)
+    return reason.strip()
 
 
 def coherent(state: State, changed: dict[str, object]) -> State:

@@ -166,9 +166,9 @@ def lineage_tree(found: dict[str, Any]) -> str:
     stages: dict[str, list[str]] = {}
     for name, digest in found["stages"].items():
         stages.setdefault(name.split("/")[0], []).append(digest)
-    made = [f"    {stage:<14}{len(of)} files, the first {of[0][:12]}" for stage, of in stages.items()]
+    made = [f"    {stage:<14}{_files(of)}, the first {of[0][:12]}" for stage, of in stages.items()]
     raw = [f"    {source:<14}{digest}" for source, digests in found["landing"].items() for digest in digests]
-    said = [f"    {e['wall'][:19]}  {e['event']} by {e['by']}: {e.get('reason', '')}" for e in found["said"]]
+    said = [f"    {e['wall'][:19]}  {e['event']} by {e['by']}{_because(e)}" for e in found["said"]]
     attested = [f"    {_attested(each)}" for each in found["attested"]]
     commit = f"{found['commit']}{' and changes' if found['dirty'] else ''}"
     lines = [
@@ -187,6 +187,14 @@ def lineage_tree(found: dict[str, Any]) -> str:
         *said,
     ]
     return "\n".join(lines)
+
+
+def _files(digests: list[str]) -> str:
+    return f"{len(digests)} files" if len(digests) > 1 else "1 file"
+
+
+def _because(event: dict[str, Any]) -> str:
+    return f": {event['reason']}" if event.get("reason") else ""
 
 
 def _attested(said: dict[str, Any]) -> str:

@@ -37,7 +37,11 @@ def run_view(view: View, warehouse: Warehouse) -> tuple[ViewSpec, pl.DataFrame]:
         ProblemError: the SQL does not run, or its result is no view's.
 
     """
-    frame = warehouse.query(view.sql).with_columns(selectors.integer().cast(pl.Int64))
+    try:
+        frame = warehouse.query(view.sql).with_columns(selectors.integer().cast(pl.Int64))
+    except ProblemError as exc:
+        msg = f"views/{view.name}.sql: {exc}"
+        raise ProblemError(msg) from exc
     spec = spec_of(view, frame)
     on = [*spec.keys, VALID_FROM]
     if not _rises(frame, on):

@@ -54,11 +54,14 @@ def promote(
 
     The only way to. Each change is an event of the audit, with its reason and who made it.
 
-    Example: tandem promote 7f7d0a81dc44 --as challenger --share 0.1 --reason "better log loss on October"
+    Example: tandem promote 011200fa06bb --as challenger --share 0.1 --reason "better log loss on October"
     """
     from flows.promote import promote as flow  # noqa: PLC0415
 
-    say(_state_line(flow(registry(), version, role.value, share, reason)))
+    found = registry()
+    before = found.settle()
+    after = flow(found, version, role.value, share, reason)
+    say(_state_line(after) + _taken_away(before, after))
 
 
 @app.command()
@@ -94,6 +97,13 @@ def _state_line(state: Any) -> str:  # noqa: ANN401 - a State
     named = [f"{role} {digest[:12]}" for role in Role if (digest := getattr(state, role))]
     share = f", which answers {state.share:.1%} of the requests" if state.share else ""
     return f"generation {state.generation}: {', '.join(named) or 'nobody takes traffic'}{share}"
+
+
+def _taken_away(before: Any, after: Any) -> str:  # noqa: ANN401 - States
+    """Say who lost a role in which nobody followed, though it was another one that was given."""
+    gone = [role for role in Role if getattr(before, role) and not getattr(after, role)]
+    moved = [role for role in gone if after.of(getattr(before, role))]
+    return "".join(f"; {getattr(before, role)[:12]} is {role} no more" for role in moved)
 
 
 @app.command()

@@ -42,6 +42,9 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     if (since is None) != (until is None):
         msg = "--from and --until belong together"
         raise typer.BadParameter(msg)
+    if sum((advance, due, since is not None)) > 1:
+        msg = "--advance, --due and --from are three ways to set as_of: give one"
+        raise typer.BadParameter(msg)
     params, settings = read()
     signal.signal(signal.SIGTERM, _ended)
     with _prefect() if in_prefect else nullcontext():
@@ -82,7 +85,7 @@ def _run_due(settings: Any) -> None:  # noqa: ANN401 - Settings
     from tasks import progress  # noqa: PLC0415
 
     days = [day.date().isoformat() for day in due(settings)]
-    progress.say(f"trained as of {len(days)} days" if days else "no day is due", event="due", days=days)
+    progress.say(f"trained as of {', '.join(days)}" if days else "no day is due", event="due", days=days)
 
 
 def _run_study(settings: Any, since: datetime, until: datetime, every: str, *, tune: bool) -> None:  # noqa: ANN401

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tandem.errors import RegistryError
 from tandem.registry import Role, State, Version, champions
-from tasks.promote import promoted, withdrawn
+from tasks.promote import promoted, reasoned, withdrawn
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 DAY = datetime(2024, 1, 1)  # noqa: DTZ001
@@ -56,7 +56,7 @@ def test_a_version_gets_a_role(before: State, digest: str, role: Role, share: fl
     [
         (State(), A, "challenger", None, "without a champion"),
         (State(), A, "shadow", None, "without a champion"),
-        (State(champion=A), A, "challenger", None, "without a champion"),
+        (State(champion=A), A, "challenger", None, "is the champion: make another one champion first"),
         (State(champion=A), A, "champion", None, "nothing would change"),
         (State(champion=A), B, "shadow", 0.5, "a share is a challenger's"),
         (State(champion=A), B, "challenger", 1.5, "less than or equal to 1"),
@@ -83,6 +83,15 @@ def test_a_role_can_be_taken_away() -> None:
         withdrawn(FULL, "champion")
     with pytest.raises(RegistryError, match="there is no shadow"):
         withdrawn(State(champion=A), "shadow")
+    with pytest.raises(RegistryError, match="who has no role has none"):
+        withdrawn(FULL, "challenger", 0.5)
+
+
+@pytest.mark.parametrize("reason", ["", "  \n"])
+def test_a_reason_says_something(reason: str) -> None:
+    assert reasoned(" better ") == "better"
+    with pytest.raises(RegistryError, match="say why"):
+        reasoned(reason)
 
 
 def test_rollbacks_go_back_one_champion_each() -> None:

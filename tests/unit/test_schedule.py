@@ -48,9 +48,17 @@ def test_days_of_a_study(how: str) -> None:
     assert days_from(FIRST, FIRST, how) == [FIRST]
 
 
-@pytest.mark.parametrize(("last", "every"), [(FIRST, "0d"), (FIRST, "-1d"), (FIRST, "1w"), (FIRST - DAY, "7d")])
-def test_no_days_are_an_error(last: datetime, every: str) -> None:
-    with pytest.raises(ParamsError, match="write days as 7d"):
+@pytest.mark.parametrize(
+    ("last", "every", "why"),
+    [
+        (FIRST, "0d", "write it as 7d"),
+        (FIRST, "-1d", "write it as 7d"),
+        (FIRST, "1w", "write it as 7d"),
+        (FIRST - DAY, "7d", "the last is before the first"),
+    ],
+)
+def test_no_days_are_an_error(last: datetime, every: str, why: str) -> None:
+    with pytest.raises(ParamsError, match=why):
         days_from(FIRST, last, every)
 
 

@@ -118,9 +118,11 @@ def test_frames_are_seen_for_one_query_only(warehouse: Warehouse) -> None:
         warehouse.query("select * from numbers")
 
 
-def test_sql_that_does_not_run_is_told_by_its_first_line(warehouse: Warehouse) -> None:
-    with pytest.raises(ProblemError, match=r"\A-- grain: one row per zebra\n.*zebras"):
+def test_sql_that_does_not_run_is_told_with_its_line(warehouse: Warehouse) -> None:
+    with pytest.raises(ProblemError, match=r"\ACatalog Error: .*zebras(?s:.*)\n-- grain: one row per zebra\Z"):
         warehouse.query("-- grain: one row per zebra\nselect * from zebras")
+    with pytest.raises(ProblemError, match=r"\Aline 2: Parser Error: .*frm"):
+        warehouse.query("-- grain: one row per zebra\nselect 1 as one frm zebras z")
 
 
 def test_where_no_facts_are_the_command_that_makes_them_is_told(tmp_path: Path) -> None:
