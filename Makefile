@@ -4,10 +4,11 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup fmt check unit test e2e mutation repro run publish serve report bench clean features
+.PHONY: help setup fmt check unit test e2e workspaces mutation repro run publish serve images up plan down status backup restore report bench clean features
 
 PYTHON ?= python3
 PORT ?= 8080
+ENV ?= dev
 VENV ?= .venv
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadscope
 export PORT
@@ -67,6 +68,9 @@ test: $(VENV)/dev ## Unit, property and integration tests
 e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the same bytes again
 	pytest $(PARALLEL) tests/e2e
 
+workspaces: $(VENV)/dev ## Stand up dev and prod for real, and try all of it (needs a Docker engine, and `make images`)
+	pytest -rs tests/workspaces
+
 mutation: $(VENV)/dev ## Break what must not be wrong, see if tests notice, and write docs/mutation.md (half an hour)
 	python tests/mutation.py
 
@@ -91,12 +95,36 @@ report: $(VENV)/run ## Write build/report.html: the model's card with plots, a p
 serve: $(VENV)/run ## Serve what takes traffic, or what the pipeline made (PORT=8080)
 	exec tandem serve
 
+images: $(VENV)/run ## Build the images of all workspaces, and lock their digests (BASE=debian:bookworm-slim)
+	tandem workspace images $(if $(BASE),--base $(BASE))
+
+up: $(VENV)/run ## Stand a workspace up, or change what differs (ENV=dev or prod)
+	tandem workspace up $(ENV)
+
+plan: $(VENV)/run ## Say what would change in a workspace, as Terraform does: exit 0, 1 or 2 (ENV=dev or prod)
+	tandem workspace plan $(ENV)
+
+down: $(VENV)/run ## Take a workspace away, with its data (ENV=dev or prod)
+	tandem workspace down $(ENV)
+
+status: $(VENV)/run ## List what runs in all workspaces
+	tandem workspace status
+
+backup: $(VENV)/run ## Write all that a workspace holds as one archive (ENV=prod TO=prod.tar)
+	tandem workspace backup $(ENV) $(or $(TO),$(ENV).tar)
+
+restore: $(VENV)/run ## Stand a workspace up with what another one held (ENV=rehearsal FROM=prod.tar)
+	tandem workspace restore $(ENV) $(FROM)
+
 bench: $(VENV)/dev ## Measure, and write benchmarks/RESULTS.md
 	python benchmarks/run.py
 
 lock: $(VENV)/uv ## Resolve pyproject.toml anew into the locks
 	uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build -o requirements.lock
 	uv pip compile --quiet --universal --fork-strategy fewest --generate-hashes --no-header --python-version 3.11 pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+	for part in serving servers; do
+	  uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 requirements-$$part.in -c requirements.lock -o requirements-$$part.lock
+	done
 	uv pip compile --quiet --universal --generate-hashes --no-header requirements-uv.in -o requirements-uv.lock
 
 clean: ## Delete what can be made again: .venv, caches, data (var/ stays)

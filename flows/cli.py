@@ -3,7 +3,7 @@
 import os
 import sys
 
-from flows.commands import attest, bundles, clock, keys, ledger, models, pipeline, serving
+from flows.commands import attest, bundles, clock, keys, ledger, models, pipeline, serving, workspace
 from flows.commands.shared import group
 from tandem.errors import TandemError
 
@@ -16,6 +16,7 @@ for subject in (pipeline, models, attest, serving, ledger, bundles):
 app.add_typer(clock.app, name="clock")
 app.add_typer(keys.app, name="keys")
 app.add_typer(attest.signer, name="signer")
+app.add_typer(workspace.app, name="workspace")
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from tandem.settings import Settings
 from tandem.snapshots import Named
 from tandem.stop import Stop
 from tasks.explain import Explainer, explaining
+from tasks.told import tell_flows
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def supply(registry: Registry, params: Params, settings: Settings, how: Supply, 
                 tell(said)
             if refresh:
                 refresh.look()
+            tell_flows(settings)
             stop.wait(how.every)
 
 

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tandem.errors import MissingError
+
 GIB = 1024**3
 MEMORY, DISK = 3, 5
 
@@ -60,6 +62,23 @@ def _packages(root: Path) -> dict[str, Any]:
     return _check("packages", ", ".join([words, *(f"not {name}" for name in wrong[:5])]), "make setup", ok=not wrong)
 
 
+def _engine() -> dict[str, Any]:
+    """Look for a Docker engine; a machine without one lacks nothing but workspaces."""
+    from tasks.containers import engine  # noqa: PLC0415 - 0.2 s
+
+    try:
+        words = f"Docker {engine().version()['Version']}"
+    except MissingError:
+        words = "no Docker engine answers, and only workspaces need one: apt-get install docker.io"
+    return _check("engine", words, "", ok=True)
+
+
+def _terraform() -> dict[str, Any]:
+    found = shutil.which("terraform")
+    words = found or "not installed, and only workspaces need it: https://developer.hashicorp.com/terraform/install"
+    return _check("terraform", words, "", ok=True)
+
+
 def checks(root: Path) -> list[dict[str, Any]]:
     """Run every check."""
-    return [_python(), _memory(), _disk(root), _packages(root), _git(root)]
+    return [_python(), _memory(), _disk(root), _packages(root), _git(root), _engine(), _terraform()]

@@ -12,6 +12,7 @@ from tandem.graph import StageRun
 from tandem.registry import State, Version
 from tandem.schedule import Ended
 from tandem.staleness import Study
+from tandem.workspace import Place
 
 if TYPE_CHECKING:  # numpy and polars, where nothing is to be shown of them
     from tasks.skew import Skew
@@ -112,6 +113,25 @@ def doctor_report(found: list[dict[str, Any]]) -> str:
     """Return each check, and how to mend what failed."""
     rows = [("ok" if check["ok"] else "MISSING", check["name"], check["found"], check["mend"]) for check in found]
     return tables.plain(("", "", "found", "mend"), rows)
+
+
+def containers_table(found: Sequence[Mapping[str, str]]) -> str:
+    """Return what runs where, a container a line."""
+    names = ("workspace", "container", "state", "health", "since", "revision", "published")
+    return tables.plain(names, [[each[name] for name in names] for each in found])
+
+
+def workspace_report(place: Place, address: str, found: Sequence[Mapping[str, str]]) -> str:
+    """Return what runs in a workspace, where it answers, and where the credentials for it lie."""
+    lines = [
+        containers_table(found),
+        "",
+        f"{address}  (its authority: {place.authority})",
+        f"people:   {place.people}/<role>.<name>, each holds a password for {address}/mlflow, /prefect, /prometheus",
+        f"clients:  docker exec {place.container('platform')} tandem keys add NAME --role client",
+        f"commands: docker exec {place.container('platform')} tandem models",
+    ]
+    return "\n".join(lines)
 
 
 def diff_report(result: dict[str, Any], *, markdown: bool) -> str:

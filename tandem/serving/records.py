@@ -185,8 +185,11 @@ def find(folder: Path, name: str) -> dict[str, Any] | None:
 
 def _compacted(folder: Path, receipt: Receipt, name: str) -> dict[str, Any] | None:
     """Read a record out of Parquet, as its segment held it."""
-    from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - for who asks for what is old: 0.2 s and 45 MiB
-
+    try:
+        from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - for who asks for what is old: 0.2 s and 45 MiB
+    except ModuleNotFoundError as exc:
+        msg = f"{name} is Parquet by now, which is not read here without pyarrow: `tandem log` finds it"
+        raise LedgerError(msg) from exc
     for path in receipt.files:
         with ParquetFile(folder / PARQUET / path) as file:  # a data set, or a filter, would load pandas
             for group in range(file.num_row_groups):

@@ -53,6 +53,8 @@ LOOK = 0.2
 """Seconds between two looks at what is served."""
 TICKS = 10
 """Of uvicorn's, a second, between two looks at all connections."""
+LAST = 0.5
+"""Seconds for who was let in last to ask."""
 GRACE = 10
 """Seconds for what is being answered when the drain time is over."""
 
@@ -72,6 +74,13 @@ class Server(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 cast("Protocol", connection).look(now)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody new in first: who was let in just now has yet to ask, and would find the door shut in its face."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Answer on for a while, each with `Connection: close`; a second signal ends it at once."""

@@ -20,7 +20,7 @@ from tandem.graph import Graph
 from tandem.schedule import ended
 
 FIGURES = {"rows", "auc", "average_precision", "log_loss", "brier", "ece"}
-GROUPS = {"clock": ("show",), "signer": ("new",), "keys": ("add",)}
+GROUPS = {"clock": ("show",), "signer": ("new",), "keys": ("add",), "workspace": ("up",)}
 UNTIL = "2024-05-01"
 Tandem = Callable[..., tuple[int, str, str]]
 using_dvc = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -128,7 +128,7 @@ def test_a_reader_that_has_left_is_no_error(built: Workspace) -> None:
 def test_doctor_finds_what_is_there(tandem: Tandem) -> None:
     code, out, _ = tandem("doctor", "--json")
     found = {check["name"]: check for check in json.loads(out)}
-    assert list(found) == ["python", "memory", "disk", "packages", "git"]
+    assert list(found) == ["python", "memory", "disk", "packages", "git", "engine", "terraform"]
     assert found["python"]["ok"]
     assert code == (0 if all(check["ok"] for check in found.values()) else 1)
     words = tandem("doctor")[1]

@@ -1,0 +1,57 @@
+"""Workspaces on a Docker host: stand one up, look at it, take it down."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tandem.workspace import Place
+from tasks.backup import back_up, bring_back
+from tasks.containers import authority, land, reload_gateway, standing
+from tasks.secrets import make_secrets
+from tasks.terraform import build_images, terraform
+
+
+def images(place: Place, base: str | None) -> Path:
+    """Build the images that all workspaces run, and write their digests down."""
+    return build_images(place, base)
+
+
+def up(place: Place, landing: Path, given: Sequence[str] = ()) -> int:
+    """Stand a workspace up as its variables say, or change what differs; give Terraform's exit code."""
+    people = make_secrets(place)
+    if code := terraform(place, "apply", "-auto-approve", *_variables(given)):
+        return code
+    if people:
+        reload_gateway(place)
+    authority(place)
+    land(place, landing)
+    return 0
+
+
+def plan(place: Place, given: Sequence[str] = ()) -> int:
+    """Say what would change; give Terraform's exit code: 0 nothing, 1 an error, 2 something."""
+    return terraform(place, "plan", "-detailed-exitcode", *_variables(given))
+
+
+def down(place: Place) -> int:
+    """Take a workspace away, with all that it holds but its secrets; give Terraform's exit code."""
+    return terraform(place, "destroy", "-auto-approve")
+
+
+def backup(place: Place, target: Path) -> Path:
+    """Write all that a workspace holds as one archive; predictions go on meanwhile."""
+    return back_up(place, target)
+
+
+def restore(place: Place, source: Path, landing: Path, given: Sequence[str] = ()) -> int:
+    """Stand a workspace up with what another one held; give Terraform's exit code."""
+    bring_back(place, source)
+    return up(place, landing, given)
+
+
+def status(place: Place | None) -> list[dict[str, str]]:
+    """List what runs where."""
+    return standing(place.name if place else None)
+
+
+def _variables(given: Sequence[str]) -> list[str]:
+    return [f"-var={each}" for each in given]

@@ -1,0 +1,42 @@
+# The images of all workspaces, built once and named by their digest; `make images` writes those down for both.
+provider "docker" {
+  host = var.docker_host
+}
+
+locals {
+  root   = abspath("${path.module}/../..")
+  stages = toset(["serving", "platform", "gateway", "postgres", "watch"])
+}
+
+resource "docker_image" "this" {
+  for_each = local.stages
+
+  name         = "tandem-${each.key}:${var.revision}"
+  keep_locally = true
+  triggers     = { content = var.content, base = var.base }
+
+  build {
+    context    = local.root
+    dockerfile = "infra/docker/Dockerfile"
+    target     = each.key
+    builder    = "default"
+    build_args = {
+      BASE             = var.base
+      UV_DEFAULT_INDEX = var.index
+      VERSION          = var.release
+      REVISION         = var.revision
+    }
+    dynamic "secrets" {
+      for_each = var.ca == "" ? [] : [var.ca]
+      content {
+        id  = "ca"
+        src = secrets.value
+      }
+    }
+  }
+}
+
+output "images" {
+  description = "Each image's digest."
+  value       = { for name, image in docker_image.this : name => image.image_id }
+}

@@ -1,0 +1,12 @@
+output "address" {
+  description = "Where the gateway answers."
+  value       = "https://${var.gateway.names[0]}:${var.gateway.port}"
+}
+
+output "containers" {
+  description = "Names of the containers by what runs in them."
+  value = merge(
+    { for name, each in docker_container.this : name => each.name },
+    { for place, each in docker_container.serving : "serving ${place}" => each.name },
+  )
+}

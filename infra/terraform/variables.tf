@@ -1,0 +1,138 @@
+variable "docker_host" {
+  description = "The Docker engine's address."
+  type        = string
+  default     = "unix:///var/run/docker.sock"
+  nullable    = false
+}
+
+variable "name" {
+  description = "The workspace's name, in front of every name that it has on the engine."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,15}$", var.name))
+    error_message = "A name is 2 to 16 small letters and digits."
+  }
+}
+
+variable "images" {
+  description = "Images by digest, as `make images` locked them."
+  type = object({
+    serving  = string
+    platform = string
+    gateway  = string
+    postgres = string
+    watch    = string
+  })
+  nullable = false
+
+  validation {
+    condition     = alltrue([for image in values(var.images) : can(regex("(^|@)sha256:[0-9a-f]{64}$", image))])
+    error_message = "Every image is named by its digest: `make images` writes them down."
+  }
+}
+
+variable "secrets" {
+  description = "Folder on the engine's machine in which `make up` keeps the workspace's secrets."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = startswith(var.secrets, "/")
+    error_message = "The folder is named by its whole path."
+  }
+}
+
+variable "gateway" {
+  description = "The one published port, the address that it is bound to, and the names that it answers to."
+  type = object({
+    port    = number
+    address = optional(string, "127.0.0.1")
+    names   = optional(list(string), ["localhost", "127.0.0.1"])
+    tls     = optional(string, "internal")
+  })
+  nullable = false
+
+  validation {
+    condition     = var.gateway.port > 1023 && var.gateway.port < 65536
+    error_message = "The port is between 1024 and 65535."
+  }
+}
+
+variable "serving" {
+  description = "How many replicas answer, and with what."
+  type = object({
+    replicas   = optional(number, 2)
+    memory_mib = optional(number, 384)
+    cpus       = optional(number, 1)
+    any_moment = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.serving.replicas >= 1 && var.serving.replicas <= 16
+    error_message = "There are 1 to 16 replicas."
+  }
+}
+
+variable "platform" {
+  description = "What is trained: the params, by file; what a run may take; whether it may reach the world, to fetch what is pinned."
+  type = object({
+    params     = optional(string, "params.yaml")
+    memory_mib = optional(number, 4096)
+    cpus       = optional(number, 2)
+    reach_out  = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "sizes" {
+  description = "How long things are kept, and the engine's group for all processes of the workspace, if one is set up."
+  type = object({
+    metrics       = optional(string, "15d")
+    ledger_days   = optional(number, 7)
+    snapshots     = optional(number, 144)
+    log_mib       = optional(number, 10)
+    cgroup_parent = optional(string, "")
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "policy" {
+  description = "What the first publish becomes, and which bundles may answer."
+  type = object({
+    first_publish = string
+    accept        = string
+  })
+  nullable = false
+
+  validation {
+    condition     = contains(["champion", "nothing"], var.policy.first_publish) && contains(["any", "attested"], var.policy.accept)
+    error_message = "The first publish becomes champion or nothing; any bundle is accepted, or attested ones."
+  }
+}
+
+variable "schedule" {
+  description = "When the worker is woken, as cron says it; a flow then does all that is due."
+  type = object({
+    daily  = optional(string, "5 * * * *")
+    ticks  = optional(string, "*/10 * * * *")
+    ledger = optional(string, "20 * * * *")
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "alerts" {
+  description = "After how many minutes without a run somebody is told, and how long alerts are gathered."
+  type = object({
+    late_minutes = optional(number, 120)
+    gather       = optional(string, "10s")
+  })
+  default  = {}
+  nullable = false
+}

@@ -1,0 +1,13 @@
+terraform {
+  required_version = ">= 1.9, < 2.0"
+
+  required_providers {
+    docker = {
+      source  = "kreuzwerker/docker"
+      version = "~> 4.5"
+    }
+  }
+
+  # a file by default; docs/operations.md shows S3's and Postgres'
+  backend "local" {}
+}

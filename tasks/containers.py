@@ -1,0 +1,81 @@
+"""What runs in workspaces, asked of the Docker engine."""
+
+import io
+import tarfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from tandem.errors import MissingError
+from tandem.files import write_text
+from tandem.workspace import READERS, Place
+
+NAMED = "tandem.workspace"
+"""The label by which the containers of a workspace are known."""
+OWN_AUTHORITY = "/srv/gateway/caddy/pki/authorities/local/root.crt"
+LANDING = "/srv/tandem/var"
+
+
+def engine() -> Any:  # noqa: ANN401 - docker's, which has no types
+    """Open the Docker engine.
+
+    Raises:
+        MissingError: there is none.
+
+    """
+    import docker  # type: ignore[import-untyped]  # noqa: PLC0415 - 0.2 s
+
+    try:
+        return docker.from_env()
+    except docker.errors.DockerException as exc:
+        msg = f"no Docker engine answers: {exc}. Start it, or name another by DOCKER_HOST"
+        raise MissingError(msg) from exc
+
+
+def standing(name: str | None) -> list[dict[str, str]]:
+    """List the containers of one workspace, or of all."""
+    label = f"{NAMED}={name}" if name else NAMED
+    found = [each.attrs for each in engine().containers.list(all=True, filters={"label": label})]
+    return sorted(map(_shown, found), key=lambda each: (each["workspace"], each["container"]))
+
+
+def _shown(attrs: dict[str, Any]) -> dict[str, str]:
+    state, labels = attrs["State"], attrs["Config"]["Labels"]
+    bound = attrs["HostConfig"]["PortBindings"] or {}
+    ports = [f"{each['HostIp']}:{each['HostPort']}" for every in bound.values() for each in every]
+    return {
+        "workspace": labels[NAMED],
+        "container": attrs["Name"].removeprefix("/"),
+        "state": state["Status"],
+        "health": state.get("Health", {}).get("Status", ""),
+        "since": state["StartedAt"][:19],
+        "revision": labels.get("org.opencontainers.image.revision", "")[:12],
+        "published": ", ".join(ports),
+    }
+
+
+def _container(place: Place, service: str) -> Any:  # noqa: ANN401 - docker's
+    return engine().containers.get(place.container(service))
+
+
+def reload_gateway(place: Place) -> None:
+    """Let the gateway take up who is let in; nothing happens where that did not change, as a connection may be cut."""
+    _container(place, "gateway").exec_run(["caddy", "reload", "--config", "/etc/caddy/Caddyfile"])
+
+
+def authority(place: Place) -> Path | None:
+    """Copy the certificate of the gateway's own authority here, for clients; None: it has another one."""
+    code, said = _container(place, "gateway").exec_run(["cat", OWN_AUTHORITY])
+    return None if code else write_text(place.authority, said.decode())
+
+
+def land(place: Place, landing: Path) -> None:
+    """Put the raw files that have landed here into the workspace, which may not reach out for them."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path in [landing, *sorted(landing.iterdir())] if landing.is_dir() else []:
+            member = archive.gettarinfo(path, path.relative_to(landing.parent).as_posix())
+            member.uid = member.gid = READERS["platform"]
+            with path.open("rb") if path.is_file() else nullcontext() as file:
+                archive.addfile(member, file)
+    _container(place, "platform").put_archive(LANDING, packed.getvalue())

@@ -1,0 +1,102 @@
+"""Terraform, told which workspace is meant; what it says is passed through."""
+
+import hashlib
+import json
+import os
+import subprocess
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tandem.errors import MissingError
+from tandem.files import sha256_of, write_json
+from tandem.origin import COMMIT
+from tandem.workspace import IMAGES, LOCKED, TERRAFORM, Place
+
+HELD = ("infra/docker", "flows", "tasks", "tandem", "problems", "data/sources.lock", ".dvc/config", ".dvcignore")
+FILES = (".dockerignore", "*.yaml", "*.lock", "pyproject.toml", "README.md")
+
+
+def terraform(place: Place, verb: str, *words: str) -> int:
+    """Run a verb on a workspace, with its variables and the locked images; give Terraform's exit code."""
+    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # where there is a folder there is a workspace
+    variables = [f"-var-file={place.variables()}", f"-var-file={place.locked}"]
+    if code := _run(
+        TERRAFORM, _environment(place), "init", "-input=false", f"-backend-config=workspace_dir={place.folder.parent}"
+    ):
+        return code
+    return _run(TERRAFORM, _environment(place), verb, "-input=false", *variables, *words, quiet=False)
+
+
+def outputs(place: Place) -> dict[str, Any]:
+    """Read what an applied workspace says of itself."""
+    return _outputs(TERRAFORM, _environment(place))
+
+
+def build_images(place: Place, base: str | None) -> Path:
+    """Build what has changed since the last time, and write all digests down.
+
+    Raises:
+        MissingError: they could not be built, and the reason stands above.
+
+    """
+    given = {"revision": _revision(), "release": _release(), "content": _content(), "base": base}
+    given |= {"ca": os.environ.get("SSL_CERT_FILE"), "index": os.environ.get("UV_DEFAULT_INDEX")}
+    state = (place.folder.parent / "images.tfstate").absolute()
+    state.parent.mkdir(parents=True, exist_ok=True)
+    environment = {"TF_DATA_DIR": str(state.with_suffix(".terraform"))}
+    environment |= {f"TF_VAR_{name}": value for name, value in given.items() if value}
+    done = _run(IMAGES, environment, "init", "-input=false", f"-backend-config=path={state}") or _run(
+        IMAGES, environment, "apply", "-input=false", "-auto-approve", quiet=False
+    )
+    if done:
+        msg = f"terraform ended with {done}: its own words stand above"
+        raise MissingError(msg)
+    return write_json(state.with_name(LOCKED), {"images": _outputs(IMAGES, environment)["images"]})
+
+
+def _environment(place: Place) -> dict[str, str]:
+    return {
+        "TF_WORKSPACE": place.name,
+        "TF_DATA_DIR": str(place.folder / "terraform"),
+        "TF_VAR_secrets": str(place.secrets),
+    }
+
+
+def _run(folder: Path, environment: Mapping[str, str], *words: str, quiet: bool = True) -> int:
+    command = ["terraform", f"-chdir={folder}", *words]
+    out = subprocess.PIPE if quiet else None
+    done = subprocess.run(command, env=_whole(environment), check=False, stdout=out, text=True)  # noqa: S603 - our words
+    return done.returncode
+
+
+def _outputs(folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    words = ["terraform", f"-chdir={folder}", "output", "-json"]
+    said = subprocess.run(words, env=_whole(environment), check=True, capture_output=True, text=True)  # noqa: S603 - our words
+    return {name: each["value"] for name, each in json.loads(said.stdout).items()}
+
+
+def _whole(environment: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
+
+
+def _revision() -> str:
+    """Name the commit that images are made of."""
+    words = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    said = subprocess.run(words, check=False, capture_output=True, text=True)  # noqa: S603 - our words
+    return said.stdout.strip() or os.environ.get(COMMIT, "unknown")
+
+
+def _release() -> str:
+    version: str = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
+    return version
+
+
+def _content() -> str:
+    """Digest all that goes into images."""
+    paths: Sequence[Path] = [path for name in FILES for path in Path().glob(name)]
+    below = [path for name in HELD for path in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*"))]
+    held = sorted({path for path in (*paths, *below) if path.is_file() and path.suffix != ".pyc"})
+    lines = [f"{path.as_posix()} {path.stat().st_mode:o} {sha256_of(path)}\n" for path in held]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,61 @@
+"""Two workspaces, stood up for real on this machine's Docker engine, and taken down in the end."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from stood import KEEP, Stood
+
+from tandem.errors import MissingError
+from tandem.settings import Settings
+from tandem.workspace import Place
+from tasks.containers import NAMED, engine
+
+
+@pytest.fixture(scope="session")
+def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workspaces' state and secrets lie: beside those of people, with the images that they built."""
+    try:
+        standing = engine().containers.list(all=True, filters={"label": NAMED})
+        found = Place("images", Settings().var).locked
+    except MissingError as exc:
+        pytest.skip(f"workspaces are not stood up: {exc}")
+    kept = ROOT / "var" / "tested"
+    folder = kept if KEEP in os.environ else tmp_path_factory.mktemp("var")
+    if standing and not (folder / "workspaces").is_dir():
+        pytest.skip("workspaces stand on this engine already: `make down ENV=dev`, `make down ENV=prod`")
+    (folder / "workspaces").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, folder / "workspaces" / found.name)
+    if not (folder / "landing").exists():
+        shutil.copytree(ROOT / "var" / "landing", folder / "landing")
+    return folder
+
+
+def _stood(name: str, var: Path) -> Iterator[Stood]:
+    found = Stood(name, Place(name, var))
+    done = found.command("up")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    yield found
+    if KEEP not in os.environ:
+        ended = found.command("down", sets=False)
+        assert ended.returncode == 0, ended.stdout[-3000:]
+        assert found.containers() == {}
+
+
+@pytest.fixture(scope="session")
+def dev(var: Path) -> Iterator[Stood]:
+    yield from _stood("dev", var)
+
+
+@pytest.fixture(scope="session")
+def prod(var: Path) -> Iterator[Stood]:
+    yield from _stood("prod", var)
+
+
+@pytest.fixture(params=["dev", "prod"])
+def each(request: pytest.FixtureRequest) -> Stood:
+    found: Stood = request.getfixturevalue(request.param)
+    return found

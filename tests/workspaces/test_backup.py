@@ -1,0 +1,52 @@
+"""What a workspace held is there again in another one, made of one archive."""
+
+from pathlib import Path
+
+from stood import FAST, Stood, until
+
+from tandem.workspace import Place
+
+GIVEN = [f"--set={name}={value}" for name, value in FAST.items() if name != "alerts"]
+
+
+def told(stood: Stood) -> list[str]:
+    """Give what both must say alike: versions but for their age, traffic, and how much was predicted."""
+    models = [line.split()[:6] for line in stood.run("platform", "tandem", "models").splitlines()]
+    predicted = stood.run(
+        "platform", "tandem", "log", "--format", "csv", "SELECT id, score FROM predictions ORDER BY id"
+    )
+    return [str(models), stood.run("platform", "cat", "var/serving/traffic.json"), predicted]
+
+
+def test_a_workspace_is_brought_back_from_its_archive(prod: Stood, tmp_path: Path) -> None:
+    archive = tmp_path / "prod.tar"
+    with prod.client as client:
+        until(lambda: client.post("/v1/predict", json=prod.example).status_code in {200, 502}, "prod is there")
+    before = told(prod)
+    done = prod.command("backup", str(archive), sets=False)
+    assert done.returncode == 0, done.stderr
+    rehearsal = Stood("rehearsal", Place("rehearsal", prod.place.var))
+    try:
+        done = rehearsal.command("restore", str(archive), *GIVEN, sets=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert told(rehearsal) == before
+    finally:
+        assert rehearsal.command("down", sets=False).returncode == 0
+
+
+def test_a_damaged_archive_fills_nothing(prod: Stood, tmp_path: Path) -> None:
+    archive = tmp_path / "prod.tar"
+    assert prod.command("backup", str(archive), sets=False).returncode == 0
+    with archive.open("r+b") as file:
+        file.seek(archive.stat().st_size // 2)
+        file.write(b"damaged")
+    rehearsal = Stood("rehearsal", Place("rehearsal", prod.place.var))
+    done = rehearsal.command("restore", str(archive), sets=False)
+    assert done.returncode == 1
+    assert "is not what its manifest says" in done.stderr
+
+
+def test_what_stands_is_not_filled(prod: Stood, tmp_path: Path) -> None:
+    done = prod.command("restore", str(tmp_path / "nothing.tar"), sets=False)
+    assert done.returncode == 1
+    assert "has volumes" in done.stderr

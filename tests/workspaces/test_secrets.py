@@ -1,0 +1,63 @@
+"""Secrets are files that one user reads: in no state, plan, inspection, log, image or environment."""
+
+import json
+import stat
+
+import pytest
+from stood import Stood
+
+from tandem.workspace import READERS
+from tasks.containers import engine
+from tasks.terraform import outputs
+
+
+def values(stood: Stood) -> list[str]:
+    files = [path for reader in READERS for path in (stood.place.secrets / reader).iterdir()]
+    words = [word for path in files for word in path.read_text().replace(":", " ").replace('"', " ").split()]
+    return [*{word for word in words if len(word) >= 30}, *(path.read_text() for path in stood.place.people.iterdir())]
+
+
+def told(stood: Stood) -> dict[str, str]:
+    """Give all that a secret could have leaked into."""
+    found = {"state": (stood.place.folder / "terraform.tfstate").read_text()}
+    found["plan"] = stood.command("plan").stdout
+    found["outputs"] = json.dumps(outputs(stood.place))
+    for name, each in stood.containers().items():
+        found[f"inspect {name}"] = json.dumps(each.attrs)
+        found[f"logs {name}"] = each.logs().decode(errors="replace")
+    for image in {each.image.id for each in stood.containers().values()}:
+        found[f"history {image}"] = json.dumps(engine().api.history(image))
+    return found
+
+
+def test_no_secret_is_anywhere_else(each: Stood) -> None:
+    secrets = values(each)
+    assert len(secrets) > 8
+    leaked = {
+        (where, place) for where, text in told(each).items() for place, word in enumerate(secrets) if word in text
+    }
+    assert leaked == set()
+
+
+def test_a_leak_would_be_found(each: Stood) -> None:
+    name = each.place.secrets / "alertmanager" / "webhook"
+    assert str(name.parent) in told(each)["state"], "paths are there, so what is in files would be seen, too"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_secrets_are_one_users_alone(reader: str, each: Stood) -> None:
+    folder = each.place.secrets / reader
+    assert stat.S_IMODE(each.place.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o500
+    for path in (folder, *folder.iterdir()):
+        assert path.stat().st_uid == READERS[reader]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} <= {0o400}
+
+
+def test_no_environment_holds_one(each: Stood) -> None:
+    secrets = values(each)
+    for container in each.containers().values():
+        _, said = container.exec_run(
+            ["bash", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'"]
+        )
+        assert not [word for word in secrets if word in said.decode(errors="replace")], container.name

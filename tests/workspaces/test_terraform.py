@@ -1,0 +1,55 @@
+"""Both workspaces are one module: the same plan for the same variables, and nothing to change once it was applied."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from tandem.workspace import LOCKED, TERRAFORM
+
+
+def terraform(name: str, folder: Path, *words: str) -> str:
+    (folder / name).mkdir(exist_ok=True)  # where its state would be: so there is such a workspace
+    environment = {"TF_WORKSPACE": name, "TF_DATA_DIR": str(folder / "data"), "TF_VAR_secrets": "/secrets"}
+    command = ["terraform", f"-chdir={ROOT / TERRAFORM}", *words]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def planned(name: str, variables: str, var: Path, folder: Path) -> object:
+    """Plan a workspace that is nowhere yet, with the variables of one of them."""
+    folder.mkdir()
+    images, plan = var / "workspaces" / LOCKED, folder / "plan"
+    given = [f"-var-file={ROOT / TERRAFORM / variables}.tfvars", f"-var-file={images}", f"-var=name={name}"]
+    terraform(name, folder, "init", "-input=false", f"-backend-config=workspace_dir={folder}")
+    terraform(name, folder, "plan", "-input=false", f"-out={plan}", *given)
+    found = json.loads(terraform(name, folder, "show", "-json", str(plan)))
+    text = json.dumps([found["planned_values"], found["configuration"]], sort_keys=True)
+    return json.loads(re.sub(rf'\btandem-{name}-|(?<="){name}(?=")', "@", text))
+
+
+@pytest.mark.parametrize("variables", ["dev", "prod"])
+def test_the_same_variables_give_the_same_plan_in_both(variables: str, var: Path, tmp_path: Path) -> None:
+    assert planned("dev", variables, var, tmp_path / "a") == planned("prod", variables, var, tmp_path / "b")
+
+
+def test_other_variables_give_another_plan(var: Path, tmp_path: Path) -> None:
+    assert planned("dev", "dev", var, tmp_path / "a") != planned("dev", "prod", var, tmp_path / "b")
+
+
+def test_the_variables_of_another_workspace_are_refused(var: Path, tmp_path: Path) -> None:
+    given = [f"-var-file={ROOT / TERRAFORM / 'dev.tfvars'}", f"-var-file={var / 'workspaces' / LOCKED}"]
+    terraform("prod", tmp_path, "init", "-input=false", f"-backend-config=workspace_dir={tmp_path}")
+    with pytest.raises(AssertionError, match="this is the workspace prod"):
+        terraform("prod", tmp_path, "plan", "-input=false", *given)
+
+
+def test_it_is_formatted_and_valid(tmp_path: Path) -> None:
+    terraform("dev", tmp_path, "fmt", "-check", "-recursive", str(ROOT / "infra"))
+    terraform("dev", tmp_path, "init", "-input=false", f"-backend-config=workspace_dir={tmp_path}")
+    terraform("dev", tmp_path, "validate")

@@ -1,0 +1,165 @@
+"""From raw files to an answer over TLS: the worker's schedules, the registry, policy, sync, clients, metrics, alerts."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from stood import Stood, until
+
+from tandem.workspace import READERS
+from tasks.containers import engine
+
+RECEIVER = """
+import http.server, sys
+class Told(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["content-length"])).decode(), flush=True)
+        self.send_response(200); self.end_headers()
+    def log_message(self, *_): pass
+http.server.HTTPServer(("", 8000), Told).serve_forever()
+"""
+
+
+def docker(*words: str, given: bytes = b"") -> bytes:
+    done = subprocess.run(["/usr/bin/env", "docker", *words], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def models(stood: Stood) -> str:
+    return stood.run("platform", "tandem", "models")
+
+
+def is_published(stood: Stood) -> bool:
+    return "as of" in models(stood)
+
+
+def answers(stood: Stood) -> bool:
+    with stood.client as client:
+        return client.post("/v1/predict", json=stood.example).status_code == 200
+
+
+@pytest.fixture(scope="session")
+def approver(prod: Stood, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person whose word counts in prod."""
+    key = tmp_path_factory.mktemp("keys") / "ada"
+    if not list((prod.place.secrets / "trust").glob("*.pub")):
+        subprocess.run([sys.executable, "-m", "flows.cli", "signer", "new", str(key)], check=True)
+        public = prod.place.secrets / "trust" / "ada.pub"
+        public.write_bytes(key.with_name("ada.pub").read_bytes())
+        os.chown(public, READERS["trust"], READERS["trust"])
+        public.chmod(0o400)
+    return key
+
+
+def test_in_dev_the_first_bundle_takes_traffic_by_itself(dev: Stood) -> None:
+    until(lambda: is_published(dev), "the worker trained and published")
+    until(lambda: answers(dev), "dev answers")
+    assert "champion" in models(dev)
+
+
+def test_in_prod_the_first_bundle_waits_for_an_approval(prod: Stood, approver: Path) -> None:
+    until(lambda: is_published(prod), "the worker trained and published")
+    if "champion" not in models(prod):
+        assert not answers(prod)
+        refused = prod.run("platform", "tandem", "promote", "1", "--as", "champion", "--reason", "too early", ok=False)
+        assert "approv" in refused
+        words = ["tandem", "attest", "1", "--as", "approval", "--key", "/dev/stdin", "--reason", "seen"]
+        docker("exec", "-i", "tandem-prod-platform", *words, given=approver.read_bytes())
+        prod.run("platform", "tandem", "promote", "1", "--as", "champion", "--reason", "approved")
+    until(lambda: answers(prod), "prod answers", 60)
+
+
+def test_a_client_with_a_key_of_its_own_is_let_in_and_nobody_else(each: Stood) -> None:
+    until(lambda: answers(each), "it answers")
+    each.run("platform", "tandem", "keys", "remove", "shop", ok=False)
+    key = each.run("platform", "tandem", "keys", "add", "shop", "--role", "client").strip()
+    with each.client as client:
+        shop = {"authorization": f"Bearer {key}"}
+        until(lambda: client.get("/v1/model", headers=shop).status_code == 200, "the key is taken up", 10)
+        told = client.post("/v1/predict", json=each.example, headers=shop).json()
+        assert 0 < told["predictions"][0]["score"] < 1
+        assert client.post("/v1/predict", json=each.example, headers={"authorization": ""}).status_code == 401
+        assert client.get("/metrics", headers=shop).status_code == 403
+        explained = client.post("/v1/explain", json=each.example, headers=shop)
+        assert explained.status_code == 200, explained.text
+
+
+def test_prometheus_sees_what_it_should(each: Stood) -> None:
+    until(lambda: answers(each), "it answers")
+
+    def ask(query: str) -> dict[str, float]:
+        with each.client as client:
+            asked = client.get("/prometheus/api/v1/query", params={"query": query}, auth=each.person("viewer"))
+        found = asked.json()["data"]["result"]
+        return {one["metric"].get("flow") or one["metric"].get("job", ""): float(one["value"][1]) for one in found}
+
+    jobs = {"alertmanager", "gateway", "machine", "mlflow", "prefect", "prometheus", "serving"}
+    until(lambda: ask("up") == dict.fromkeys(jobs, 1.0), "all that is scraped answers", 90)
+    until(lambda: ask("sum(tandem_rows_total) > 0"), "answers are counted", 60)
+    until(lambda: ask("tandem_flow_ended_seconds > 0").keys() >= {"pipeline", "refresh"}, "flows are told of", 60)
+    with each.client as client:
+        rules = client.get("/prometheus/api/v1/rules", auth=each.person("viewer")).json()["data"]["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} == {"ok"}
+    assert len(rules) >= 10
+
+
+def files(archive: bytes) -> dict[str, bytes]:
+    """Give an archive's files by their names, but for the index, which also names what was said of the bundle."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        members = [each for each in opened if each.isfile() and each.name != "index.json"]
+        return {each.name: extracted.read() for each in members if (extracted := opened.extractfile(each))}
+
+
+def test_a_bundle_of_dev_is_the_same_bytes_in_prod(dev: Stood, prod: Stood) -> None:
+    until(lambda: is_published(dev) and is_published(prod), "both have bundles")
+
+    def exported(stood: Stood, ref: str) -> bytes:
+        stood.run("platform", "tandem", "export", ref, "/tmp/release.tar")  # noqa: S108 - a container's tmpfs
+        return docker("exec", f"tandem-{stood.name}-platform", "cat", "/tmp/release.tar")  # noqa: S108
+
+    sent = exported(dev, "champion")
+    docker("exec", "-i", "tandem-prod-platform", "bash", "-c", "cat > /tmp/came.tar", given=sent)
+    prod.run("platform", "tandem", "import", "/tmp/came.tar")  # noqa: S108
+    digest = json.loads(dev.run("platform", "cat", "var/serving/traffic.json"))["champion"]
+    blobs = [files(sent), files(exported(prod, digest))]
+    assert f"blobs/sha256/{digest}" in blobs[0]
+    assert blobs[0].items() <= blobs[1].items(), "prod's has approvals beside it"
+
+
+@contextmanager
+def receiver(stood: Stood) -> Iterator[object]:
+    """Somebody outside who is told of alerts."""
+    image = stood.containers()["worker"].image.id
+    network = f"tandem-{stood.name}-edge"
+    started = engine().containers.run(image, ["python3", "-c", RECEIVER], detach=True, network=network, name="receiver")
+    try:
+        yield started
+    finally:
+        started.remove(force=True)
+
+
+def test_a_replica_that_is_missing_is_told_of_and_so_is_its_return(dev: Stood) -> None:
+    until(lambda: answers(dev), "it answers")
+    webhook = dev.place.secrets / "alertmanager" / "webhook"
+    webhook.write_text("http://receiver:8000/")
+    (replica,) = [each for name, each in dev.containers().items() if name.startswith("serving")]
+    with receiver(dev) as told:
+        dev.containers()["alertmanager"].restart()
+        replica.stop()
+        try:
+            until(lambda: b'"firing"' in told.logs(), "the alert is told of", 180)  # type: ignore[attr-defined]
+        finally:
+            replica.start()
+        until(lambda: b'"resolved"' in told.logs(), "its end is told of", 180)  # type: ignore[attr-defined]
+        assert b"ReplicaMissing" in told.logs()  # type: ignore[attr-defined]
+    webhook.write_text("")
+    dev.containers()["alertmanager"].restart()
+    until(lambda: answers(dev), "it answers again")
