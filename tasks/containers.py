@@ -1,7 +1,9 @@
 """What runs in workspaces, asked of the Docker engine."""
 
+import gc
 import io
 import tarfile
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,15 @@ def engine() -> Any:  # noqa: ANN401 - docker's, which has no types
     """
     import docker  # type: ignore[import-untyped]  # noqa: PLC0415 - 0.2 s
 
-    try:
-        return docker.from_env()
-    except docker.errors.DockerException as exc:
-        msg = f"no Docker engine answers: {exc}. Start it, or name another by DOCKER_HOST"
-        raise MissingError(msg) from exc
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return docker.from_env()
+        except docker.errors.DockerException as exc:
+            words = str(exc)
+        gc.collect()  # docker leaves the socket open by which it did not get through, and what it raised holds that
+    msg = f"no Docker engine answers: {words}. Start it, or name another by DOCKER_HOST"
+    raise MissingError(msg)
 
 
 def standing(name: str | None) -> list[dict[str, str]]:

