@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from shutil import which
 
 import pytest
 from conftest import ROOT
 
 from tandem.workspace import LOCKED, TERRAFORM
+
+pytestmark = pytest.mark.skipif(not which("terraform"), reason="terraform is not on the path")
 
 
 def terraform(name: str, folder: Path, *words: str) -> str:
