@@ -101,11 +101,11 @@ images: $(VENV)/run ## Build the images of all workspaces, and lock their digest
 up: $(VENV)/run ## Stand a workspace up, or change what differs (ENV=dev or prod)
 	tandem workspace up $(ENV)
 
-plan: $(VENV)/run ## Say what would change in a workspace, as Terraform does: exit 0, 1 or 2 (ENV=dev or prod)
+plan: $(VENV)/run ## Say what would change in a workspace, as Terraform does (ENV=dev or prod)
 	tandem workspace plan $(ENV)
 
-down: $(VENV)/run ## Take a workspace away, with its data (ENV=dev or prod)
-	tandem workspace down $(ENV)
+down: $(VENV)/run ## Take a workspace away, with its data (ENV=dev or prod; YES=1 does not ask)
+	tandem workspace down $(ENV) $(if $(YES),--yes)
 
 status: $(VENV)/run ## List what runs in all workspaces
 	tandem workspace status

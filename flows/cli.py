@@ -9,7 +9,7 @@ from tandem.errors import TandemError
 
 app = group(
     pretty_exceptions_enable=False,
-    help="MLOps on one box: tabular events to a served, watched and retrained model.",
+    help="MLOps on one box: tabular events to a served, watched and retrained model.\n\nExample: tandem status",
 )
 for subject in (pipeline, models, attest, serving, ledger, bundles):
     app.add_typer(subject.app)

@@ -12,6 +12,7 @@ TandemError
 ├── TooFewRowsError      not enough rows are left to go on
 ├── GateError            a gate failed, so there is no bundle
 ├── StageError           a stage of the pipeline failed
+├── ArchiveError         an archive is damaged, or holds what it should not
 ├── BundleError          a bundle is damaged or incomplete
 ├── SnapshotError        a snapshot is damaged, or is not of the views that are asked for
 ├── AttestationError     what policy demands was not said of a bundle, or not by whom it trusts
@@ -111,6 +112,10 @@ class StageError(TandemError):
         """Pass on the code that the stage ended with."""
         super().__init__(f"stage {stage} failed, and what depends on it was not run: {reason}")
         self.stage, self.exit_code, self.reason = stage, code, reason
+
+
+class ArchiveError(TandemError):
+    """An archive is damaged, or holds what it should not."""
 
 
 class BundleError(TandemError):

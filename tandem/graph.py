@@ -98,7 +98,7 @@ class Graph:
     def _state(self, stage: Any) -> State:  # noqa: ANN401 - DVC's
         from dvc.lock import LockError  # noqa: PLC0415
 
-        if not (stage.md5 or self._locked(stage)):
+        if not any(_is_kept(out) for out in stage.outs):
             return "never run"
         try:
             return "changed" if stage.status() else "cached"
@@ -169,3 +169,8 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _is_kept(out: Any) -> bool:  # noqa: ANN401 - DVC's
+    """Say whether an output is here, or in the cache."""
+    return out.exists or bool(out.use_cache and out.hash_info and not out.changed_cache())

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tandem.clock import wall_now
-from tandem.errors import MissingError
+from tandem.errors import ArchiveError, MissingError
 from tandem.files import atomic, sha256_of, write_json
+from tandem.tarball import unpack
 from tandem.workspace import Place
 from tasks.containers import engine
 
@@ -22,6 +23,7 @@ HELD: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """By the container that has it: a folder, and the volumes that are mounted at it and below."""
 WRITERS = ("worker", "platform", "prefect", "mlflow", "postgres")
 """In the order in which they are stopped."""
+PARTS = tuple(f"{service}.tar" for service in HELD)
 MANIFEST = "manifest.json"
 
 
@@ -33,13 +35,13 @@ def back_up(place: Place, target: Path) -> Path:
             chunks, _ = containers[service].get_archive(path)
             with (folder / f"{service}.tar").open("wb") as file:
                 file.writelines(chunks)
-        parts = {each.name: sha256_of(each) for each in sorted(folder.iterdir())}
+        parts = {part: sha256_of(folder / part) for part in PARTS}
         images = {service: each.image.id for service, each in containers.items()}
         write_json(
             folder / MANIFEST, {"of": place.name, "at": wall_now().isoformat(), "images": images, "parts": parts}
         )
         with atomic(target) as temporary, tarfile.open(temporary, "w") as archive:
-            for each in (folder / MANIFEST, *(folder / part for part in parts)):
+            for each in (folder / MANIFEST, *(folder / part for part in PARTS)):
                 archive.add(each, each.name)
     target.chmod(0o600)
     return target
@@ -49,7 +51,8 @@ def bring_back(place: Place, source: Path) -> dict[str, Any]:
     """Fill the volumes of a workspace that does not stand with what an archive holds; give its manifest.
 
     Raises:
-        MissingError: the archive is damaged, or there is such a workspace.
+        ArchiveError: it is damaged.
+        MissingError: there is such a workspace.
 
     """
     if engine().volumes.list(filters={"name": f"tandem-{place.name}-"}):
@@ -57,15 +60,29 @@ def bring_back(place: Place, source: Path) -> dict[str, Any]:
         raise MissingError(msg)
     with TemporaryDirectory(dir=source.parent, prefix=".restore-") as name:
         folder = Path(name)
-        with tarfile.open(source) as archive:
-            archive.extractall(folder, filter="data")
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        for part, digest in manifest["parts"].items():
-            if sha256_of(folder / part) != digest:
-                msg = f"{source} is damaged: {part} is not what its manifest says"
-                raise MissingError(msg)
+        manifest = opened(source, folder)
         for service in HELD:
             _fill(place, service, manifest["images"][service], folder / f"{service}.tar")
+    return manifest
+
+
+def opened(source: Path, folder: Path) -> dict[str, Any]:
+    """Unpack an archive, and give its manifest, which the parts are held against.
+
+    Raises:
+        ArchiveError: it is damaged.
+
+    """
+    unpack(source, folder)
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        damaged = [part for part in PARTS if sha256_of(folder / part) != manifest["parts"][part]]
+    except (OSError, ValueError, LookupError) as exc:
+        msg = f"{source} is no backup of a workspace, or was damaged: {exc}"
+        raise ArchiveError(msg) from exc
+    if damaged:
+        msg = f"{source} is damaged: {', '.join(damaged)} is not what its manifest says"
+        raise ArchiveError(msg)
     return manifest
 
 

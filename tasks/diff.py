@@ -3,19 +3,10 @@
 from typing import Any
 
 from tandem.bundle import Bundle
+from tandem.leaves import leaves
 from tandem.run import step
 
 FIGURES = ("rows", "auc", "average_precision", "log_loss", "brier", "ece")
-
-
-def flattened(value: Any, name: str = "") -> dict[str, Any]:  # noqa: ANN401 - whatever JSON holds
-    """Give each leaf of a nested value its dotted name."""
-    if not isinstance(value, dict):
-        return {name: value}
-    leaves: dict[str, Any] = {}
-    for key, inner in value.items():
-        leaves |= flattened(inner, f"{name}.{key}" if name else str(key))
-    return leaves
 
 
 def changes(a: dict[str, Any], b: dict[str, Any]) -> dict[str, list[Any]]:
@@ -34,9 +25,9 @@ def _figures(bundle: Bundle) -> dict[str, Any]:
 @step
 def compared(a: Bundle, b: Bundle) -> dict[str, Any]:
     """Say what differs."""
-    inputs = [flattened(bundle.json("inputs.json")) for bundle in (a, b)]
+    inputs = [leaves(bundle.json("inputs.json")) for bundle in (a, b)]
     features = [{f.name: f"{f.type} from {f.origin}: {f.meaning}" for f in bundle.spec.inputs} for bundle in (a, b)]
-    params = [flattened(bundle.json("params.json")) for bundle in (a, b)]
+    params = [leaves(bundle.json("params.json")) for bundle in (a, b)]
     figures = [_figures(bundle) for bundle in (a, b)]
     return {
         "bundles": [a.digest, b.digest],

@@ -13,6 +13,7 @@ from tandem.bundle import Bundle
 from tandem.errors import BundleError
 from tandem.features import FeatureSpec
 from tandem.files import sha256_of
+from tandem.leaves import texts
 from tandem.metrics import figures
 from tandem.origin import Origin
 from tandem.registry import AS_OF, COMMIT, DIGEST, DIRTY, FIGURES, FOLDER, Registry, Version
@@ -84,7 +85,7 @@ def _run(registry: Registry, bundle: Bundle, origin: Origin) -> str:
     if run.info.status == "FINISHED":
         return parent
     stamp = int(bundle.as_of.timestamp() * 1000)  # the same at each try, so that nothing is there twice
-    params = [Param(name, value) for name, value in flat(bundle.json("params.json"))]
+    params = [Param(name, value) for name, value in texts(bundle.json("params.json")).items()]
     metrics = [Metric(name, value, stamp, 0) for name, value in _figures(bundle)]
     client.log_batch(parent, metrics=metrics, params=params)
     client.log_artifacts(parent, str(bundle.folder), FOLDER)
@@ -108,8 +109,8 @@ def _trials(registry: Registry, experiment: str, parent: str, trials: list[dict[
             continue
         client.log_batch(
             run.info.run_id,
-            metrics=[Metric(name, float(value), stamp, 0) for name, value in flat(trial) if _is_number(value)],
-            params=[Param(name, value) for name, value in flat(trial) if not _is_number(value)],
+            metrics=[Metric(name, float(value), stamp, 0) for name, value in texts(trial).items() if _is_number(value)],
+            params=[Param(name, value) for name, value in texts(trial).items() if not _is_number(value)],
         )
         client.set_terminated(run.info.run_id, "FINISHED")
 
@@ -120,15 +121,6 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever JSON holds
-    """Give each leaf of a nested value its dotted name, and its text."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from flat(inner, f"{name}.{key}" if name else str(key))
-    elif value is not None:
-        yield name, value if isinstance(value, str) else json.dumps(value)
 
 
 def _figures(bundle: Bundle) -> Iterator[tuple[str, float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tandem import tables
 from tandem.clock import wall_now
 from tandem.graph import StageRun
+from tandem.leaves import texts
 from tandem.registry import State, Version
 from tandem.schedule import Ended
 from tandem.staleness import Study
@@ -190,6 +191,7 @@ def lineage_tree(found: dict[str, Any]) -> str:
     raw = [f"    {source:<14}{digest}" for source, digests in found["landing"].items() for digest in digests]
     said = [f"    {e['wall'][:19]}  {e['event']} by {e['by']}{_because(e)}" for e in found["said"]]
     attested = [f"    {_attested(each)}" for each in found["attested"]]
+    params = [f"    {name:<32}{text}" for name, text in texts(found["params"]).items()]
     commit = f"{found['commit']}{' and changes' if found['dirty'] else ''}"
     lines = [
         f"version {found['version']}  {', '.join(found['is']) or 'takes no traffic'}",
@@ -198,6 +200,8 @@ def lineage_tree(found: dict[str, Any]) -> str:
         f"  commit          {commit}",
         f"  source          {found['source'].removeprefix('sha256:')}",
         f"  lock            {found['lock']}",
+        "  params",
+        *params,
         "  made by stages",
         *made,
         "  landing",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -65,20 +66,25 @@ def _environment(place: Place) -> dict[str, str]:
 
 
 def _run(folder: Path, environment: Mapping[str, str], *words: str, quiet: bool = True) -> int:
-    command = ["terraform", f"-chdir={folder}", *words]
-    out = subprocess.PIPE if quiet else None
-    done = subprocess.run(command, env=_whole(environment), check=False, stdout=out, text=True)  # noqa: S603 - our words
-    return done.returncode
+    return _told(folder, environment, *words, out=subprocess.PIPE if quiet else None).returncode
 
 
 def _outputs(folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    words = ["terraform", f"-chdir={folder}", "output", "-json"]
-    said = subprocess.run(words, env=_whole(environment), check=True, capture_output=True, text=True)  # noqa: S603 - our words
+    said = _told(folder, environment, "output", "-json", out=subprocess.PIPE)
+    if said.returncode:
+        msg = f"terraform ended with {said.returncode}: its own words stand above"
+        raise MissingError(msg)
     return {name: each["value"] for name, each in json.loads(said.stdout).items()}
 
 
-def _whole(environment: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
+def _told(
+    folder: Path, environment: Mapping[str, str], *words: str, out: int | None
+) -> "subprocess.CompletedProcess[str]":
+    if not (own := shutil.which("terraform")):
+        msg = "terraform is not installed, and workspaces need it: https://developer.hashicorp.com/terraform/install"
+        raise MissingError(msg)
+    whole = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
+    return subprocess.run([own, f"-chdir={folder}", *words], env=whole, check=False, stdout=out, text=True)  # noqa: S603 - our words
 
 
 def _revision() -> str:

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,10 +13,11 @@ from pathlib import Path
 import yaml
 
 from tandem.bundle import MANIFEST, Bundle
-from tandem.errors import BundleError, CannotVerifyError, DivergesError
+from tandem.errors import CannotVerifyError, DivergesError
 from tandem.files import sha256_of
 from tandem.landing import Pin, Pins
 from tandem.run import step
+from tandem.tarball import unpack
 
 REPORTS = {"ingest": "ingest", "training_set": "training_set", "evaluate": "evaluation"}
 """The report of each stage that the bundle holds itself, so that a difference can be told by its value."""
@@ -30,12 +30,12 @@ def lay_out(bundle: Bundle, landing: Path, folder: Path) -> None:
     """Lay out the bundle's own source and the raw files that it pins, and nothing else.
 
     Raises:
-        BundleError: the source holds what is no file of it.
+        ArchiveError: the source holds what is no file of it.
         CannotVerifyError: a raw file is not in the landing.
         DivergesError: a raw file is not the one that was pinned.
 
     """
-    _lay_out_source(bundle.folder / "source.tar", folder)
+    unpack(bundle.folder / "source.tar", folder)
     raw = folder / "var" / "landing"
     raw.mkdir(parents=True)
     for pin in pins_of(bundle, folder):
@@ -46,19 +46,6 @@ def lay_out(bundle: Bundle, landing: Path, folder: Path) -> None:
         if (got := sha256_of(there)) != pin.sha256:
             raise DivergesError(stage="landing", file=pin.source, value=f"{got} where {pin.sha256} is pinned")
         shutil.copyfile(there, raw / pin.sha256)
-
-
-def _lay_out_source(source: Path, folder: Path) -> None:
-    """Write plain files, inside of the folder; the `filter` of `extractall` is not in Debian's Python 3.11."""
-    with tarfile.open(source) as archive:
-        for member in archive:
-            path = folder / member.name
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is None or not path.resolve().is_relative_to(folder.resolve()):
-                msg = f"{source}: {member.name!r} is no file of a source"
-                raise BundleError(msg)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.read())
 
 
 def pins_of(bundle: Bundle, folder: Path) -> Iterator[Pin]:

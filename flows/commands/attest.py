@@ -9,7 +9,7 @@ import typer
 from flows.commands.shared import group, registry, say
 
 app = group()
-signer = group(help="Keys that sign.")
+signer = group(help="Keys that sign.\n\nExample: tandem signer new ~/ada")
 
 
 class Kind(StrEnum):

@@ -8,7 +8,7 @@ import typer
 
 from flows.commands.shared import JsonOption, clock, group, read, say, say_json
 
-app = group(help="World time: show it, set it, let it run faster.")
+app = group(help="World time: show it, set it, let it run faster.\n\nExample: tandem clock speed 144")
 
 
 @app.command("show")

@@ -6,7 +6,7 @@ import typer
 
 from flows.commands.shared import JsonOption, group, read, say, say_json
 
-app = group(help="Keys that clients show.")
+app = group(help="Keys that clients show.\n\nExample: tandem keys add shop --role client")
 
 
 @app.command()

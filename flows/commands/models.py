@@ -163,7 +163,8 @@ def verify(bundle: BundleOption = None) -> None:
     """Prove a bundle by building it again.
 
     From the source that it carries, the locked packages and the landing alone, in a temporary folder. The last
-    line is `identical`, `diverges: STAGE FILE VALUE` (exit 4) or `cannot: WHAT IS MISSING` (exit 5).
+    line is `identical`, `diverges: STAGE FILE VALUE` (exit 4) or `cannot: WHAT IS MISSING` (exit 5); a bundle that is
+    damaged itself is no bundle (exit 1).
 
     Example: tandem verify
     """

@@ -7,7 +7,7 @@ import typer
 
 from flows.commands.shared import JsonOption, group, read, say, say_json
 
-app = group(help="Dev and prod on a Docker host, alike and apart.")
+app = group(help="Dev and prod on a Docker host, alike and apart.\n\nExample: tandem workspace up dev")
 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A variable other than the .tfvars says.")
@@ -70,14 +70,24 @@ def plan(name: NameArgument, given: SetOption = None) -> None:
 
 
 @app.command()
-def down(name: NameArgument) -> None:
+def down(
+    name: NameArgument,
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, as where nobody could answer.")
+    ] = False,
+) -> None:
     """Take a workspace away, with its data; secrets stay.
 
-    Example: tandem workspace down dev
+    Example: tandem workspace down dev --yes
     """
     from flows.workspace import down as flow  # noqa: PLC0415
 
-    raise typer.Exit(flow(_place(name)))
+    place = _place(name)
+    place.variables()  # a wrong name is told before anything is asked
+    if not yes:
+        typer.confirm(f"All data of workspace {name} will be gone. Go on?", abort=True)
+    raise typer.Exit(flow(place))
 
 
 @app.command()

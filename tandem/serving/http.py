@@ -106,8 +106,7 @@ class Call:
             Refused: they are too many.
 
         """
-        given = self.headers.get(b"content-length", b"")
-        size = int(given) if given.isdigit() else 0
+        size = announced(self.scope["headers"])
         if size > largest:
             raise _too_long(largest)
         return size
@@ -191,6 +190,11 @@ class Routes:
             allowed = ", ".join(sorted(methods))
             raise Refused(405, f"{path[:200]} takes {allowed}, not {method}", (b"allow", allowed.encode()))
         raise Refused(404, f"there is no {path[:200]}")
+
+
+def announced(headers: Iterable[Header]) -> int:
+    """Give the bytes that a head says its body has, 0 if it says nothing."""
+    return next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
 
 
 def _too_long(largest: int) -> Refused:

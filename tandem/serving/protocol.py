@@ -1,7 +1,6 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
 
 import asyncio
-from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
@@ -10,7 +9,7 @@ import httptools
 from tandem.imports import OF_UVICORN, without
 from tandem.serving.admission import FULL, PLACE, Admission
 from tandem.serving.app import App, passed_on
-from tandem.serving.http import CLOSE
+from tandem.serving.http import CLOSE, announced
 from tandem.serving.refused import PROBLEM, Header, Refused
 
 with without(*OF_UVICORN):
@@ -120,7 +119,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._answered = cycle
-        size = _announced(cycle.scope["headers"])
+        size = announced(cycle.scope["headers"])
         if cycle.scope["method"] == "POST" and size <= self._admission.longest and not self._admission.is_full(size):
             self._admission.take(size)  # now, as all heads of a turn come before the first of them is answered
             cycle.scope[PLACE] = size  # type: ignore[literal-required]
@@ -187,7 +186,7 @@ class Protocol(HttpToolsProtocol):
         if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
             return False
         path = self.url.partition(b"?")[0].decode("latin-1")
-        return self._answering.sends_away("POST", path, _announced(self.headers))
+        return self._answering.sends_away("POST", path, announced(self.headers))
 
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -206,10 +205,6 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         else:
             cycle.keep_alive = False
-
-
-def _announced(headers: Iterable[Header]) -> int:
-    return next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
 
 
 def _parts(why: Refused, *more: Header) -> tuple[bytes, bytes]:

@@ -19,12 +19,12 @@ from tandem.bundle import Bundle, seal
 from tandem.clock import Clock
 from tandem.errors import BundleError, RegistryError
 from tandem.files import sha256_of
+from tandem.leaves import texts
 from tandem.metrics import figures
 from tandem.origin import origin_of
 from tandem.registry import Registry, State
 from tandem.settings import Settings
 from tasks.onnx import onnx_scores, write_onnx
-from tasks.publish import flat
 from tasks.splits import matrix, part, read_rows
 
 pytestmark = pytest.mark.usefixtures("no_git")
@@ -135,7 +135,7 @@ def test_a_run_shows_what_it_is_of(registry: Registry, bundle: Bundle, tracked: 
     told |= {f"{month}.": of for month, of in said["months"].items()}
     expected = {f"{prefix}{name}": of[name] for prefix, of in told.items() for name in shown if of[name] is not None}
     assert run.data.metrics == pytest.approx(expected)
-    assert run.data.params == dict(flat(bundle.json("params.json")))
+    assert run.data.params == texts(bundle.json("params.json"))
     assert {"as_of": "2024-04-15T00:00:00", "tune.depth": "[1, 4]"}.keys() <= run.data.params.keys()
     (published,) = [event for event in registry.events() if event["event"] == "publish"]
     assert (published["version"], published["commit"]) == (1, None)
@@ -145,7 +145,7 @@ def test_a_trial_shows_its_loss_and_what_was_tried(registry: Registry, bundle: B
     publish(registry, bundle, tracked)
     shown = {run.data.tags["tandem.trial"]: run for run in runs(registry) if "tandem.trial" in run.data.tags}
     for trial in bundle.json("trials.json"):
-        run, told = shown[str(trial["number"])], dict(flat(trial))
+        run, told = shown[str(trial["number"])], texts(trial)
         assert run.info.run_name == f"trial {trial['number']}"
         assert run.data.params == {"state": trial["state"]}
         assert run.data.metrics == pytest.approx(
@@ -155,7 +155,7 @@ def test_a_trial_shows_its_loss_and_what_was_tried(registry: Registry, bundle: B
 
 def test_leaves_of_what_is_nested_have_dotted_names() -> None:
     value = {"a": {"b": 1, "c": {"d": "x"}}, "e": [1, 2], "f": None, "g": True, "h": {}}
-    assert list(flat(value)) == [("a.b", "1"), ("a.c.d", "x"), ("e", "[1, 2]"), ("g", "true")]
+    assert texts(value) == {"a.b": "1", "a.c.d": "x", "e": "[1, 2]", "g": "true"}
 
 
 class Interrupted:

@@ -48,6 +48,7 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
         "dirty": dirty,
         "source": f"sha256:{B}",
         "lock": "l0ck",
+        "params": {"problem": "shop", "tune": {"trials": 5, "depth": [3, 4]}},
         "stages": {"facts/a.parquet": "f1", "facts/b.parquet": "f2", "tune/trials.json": "t1"},
         "landing": {"orders": ["0123", "4567"]},
         "attested": [
@@ -59,6 +60,11 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
     lines = lineage_tree(found).splitlines()
     assert lines[0] == "version 3  champion"
     assert f"  source          {B}" in lines
+    assert [line.split(maxsplit=1) for line in lines if line.startswith(("    problem", "    tune"))] == [
+        ["problem", "shop"],
+        ["tune.trials", "5"],
+        ["tune.depth", "[3, 4]"],
+    ]
     assert "    e1  approval by ada, signed by k1: fair" in lines
     assert "    e2  does not count: it is not signed" in lines
     assert ("and changes" in next(line for line in lines if "commit" in line)) == dirty

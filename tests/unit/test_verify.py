@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tandem.bundle import Bundle, seal
-from tandem.errors import BundleError, CannotVerifyError, DivergesError
+from tandem.errors import ArchiveError, BundleError, CannotVerifyError, DivergesError
 from tandem.features import FeatureSpec
 from tandem.files import write_json
 from tandem.landing import Pin, Pins
@@ -144,7 +144,7 @@ def test_a_source_that_would_be_laid_out_elsewhere_is_refused(
         entry = tarfile.TarInfo(name)
         entry.type, entry.linkname = kind, str(tmp_path)
         archive.addfile(entry)
-    with pytest.raises(BundleError, match=f"{name}' is no file of a source"):
+    with pytest.raises(ArchiveError, match=f"{name}' is no plain file"):
         lay_out(bundle, landing, tmp_path / "again")
     assert not (tmp_path / "outside").exists()
 

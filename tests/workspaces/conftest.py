@@ -40,7 +40,7 @@ def _stood(name: str, var: Path) -> Iterator[Stood]:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     yield found
     if KEEP not in os.environ:
-        ended = found.command("down", sets=False)
+        ended = found.command("down", "--yes", sets=False)
         assert ended.returncode == 0, ended.stdout[-3000:]
         assert found.containers() == {}
 

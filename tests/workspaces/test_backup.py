@@ -31,7 +31,7 @@ def test_a_workspace_is_brought_back_from_its_archive(prod: Stood, tmp_path: Pat
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert told(rehearsal) == before
     finally:
-        assert rehearsal.command("down", sets=False).returncode == 0
+        assert rehearsal.command("down", "--yes", sets=False).returncode == 0
 
 
 def test_a_damaged_archive_fills_nothing(prod: Stood, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""A workspace's secrets: made once, each for one reader, and people by files."""
+
+import base64
+import ctypes
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tandem.errors import AccessError, MissingError
+from tandem.serving.access import Keys
+from tandem.workspace import READERS, Place
+from tasks.secrets import make_secrets
+
+OWNED: dict[Path, int] = {}
+
+
+@pytest.fixture(autouse=True)
+def owners(monkeypatch: pytest.MonkeyPatch) -> dict[Path, int]:
+    """Who would be given what: only root may give a file away."""
+    OWNED.clear()
+    monkeypatch.setattr(os, "chown", lambda path, user, _: OWNED.__setitem__(path, user))
+    return OWNED
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place("dev", tmp_path)
+
+
+def held(place: Place) -> dict[str, str]:
+    files = [path for path in place.folder.rglob("*") if path.is_file()]
+    return {path.relative_to(place.folder).as_posix(): path.read_text() for path in files}
+
+
+def test_they_are_made_once(place: Place) -> None:
+    assert make_secrets(place)
+    before = held(place)
+    assert not make_secrets(place), "nobody came and nobody left"
+    assert held(place) == before
+
+
+def test_no_two_are_alike(place: Place, tmp_path: Path) -> None:
+    make_secrets(place)
+    make_secrets(other := Place("prod", tmp_path))
+    same = {name for name, text in held(place).items() if held(other).get(name) == text}
+    assert same == {"secrets/alertmanager/webhook"}, "which is empty until somebody writes an address into it"
+
+
+def test_each_is_for_one_reader_alone(place: Place, owners: dict[Path, int]) -> None:
+    make_secrets(place)
+    for reader, user in READERS.items():
+        folder = place.secrets / reader
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o500
+        for path in folder.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o400
+            assert owners[path] == user
+    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
+
+
+def test_databases_have_passwords_that_their_clients_know(place: Place) -> None:
+    make_secrets(place)
+    for name in ("mlflow", "prefect"):
+        password = (place.secrets / "postgres" / name).read_text()
+        assert (place.secrets / name / "pgpass").read_text() == f"postgres:5432:{name}:{name}:{password}\n"
+
+
+def test_the_owners_key_and_prometheus_open_the_door(place: Place) -> None:
+    make_secrets(place)
+    keys = Keys.load(place.secrets / "platform" / "keys.json")
+    assert sorted((each.name, each.role) for each in keys.keys) == [("owner", "admin"), ("prometheus", "viewer")]
+    told = {place.key.read_text(), (place.secrets / "prometheus" / "key").read_text()}
+    assert len(told) == 2
+    assert not [word for word in told if word in (place.secrets / "platform" / "keys.json").read_text()]
+
+
+def people(place: Place) -> dict[str, str]:
+    text = (place.secrets / "gateway" / "people").read_text()
+    return dict(re.findall(r"^\t(\w+) ([A-Za-z0-9+/=]{20,})$", text, re.MULTILINE))
+
+
+def test_people_are_let_in_by_the_digest_of_their_password(place: Place) -> None:
+    make_secrets(place)
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    found = people(place)
+    assert sorted(found) == ["admin", "developer", "viewer"]
+    for role, told in found.items():
+        digest = base64.b64decode(told)
+        assert digest.startswith(b"$2b$08$")
+        password = (place.people / f"{role}.{role}").read_bytes()
+        assert library.crypt(password, digest) == digest
+        assert library.crypt(password + b"x", digest) != digest
+
+
+def later(path: Path) -> None:
+    """Change a file of people after all else, for whoever runs this: root alone writes into what it gave away."""
+    (path.parent.parent / "secrets" / "gateway").chmod(0o700)
+    moment = max(each.stat().st_mtime for each in path.parent.parent.rglob("*")) + 1
+    os.utime(path, (moment, moment))
+    os.utime(path.parent, (moment, moment))
+
+
+def test_who_comes_is_let_in_and_who_left_is_not(place: Place) -> None:
+    make_secrets(place)
+    (place.people / "viewer.ada").write_text("of her own\n")
+    later(place.people / "viewer.ada")
+    assert make_secrets(place)
+    assert "ada" in people(place)
+    assert "\tada viewer\n" in (place.secrets / "gateway" / "people").read_text()
+    (place.people / "viewer.ada").unlink()
+    later(place.people / "admin.admin")
+    assert make_secrets(place)
+    assert "ada" not in people(place)
+
+
+@pytest.mark.parametrize("name", ["ada", "boss.ada", "viewer.ada lovelace", "viewer."])
+def test_a_file_that_names_nobody_is_told(name: str, place: Place) -> None:
+    make_secrets(place)
+    (place.people / name).write_text("x")
+    later(place.people / name)
+    with pytest.raises(AccessError, match=r"a file is called <role>\.<name>"):
+        make_secrets(place)
+
+
+def test_who_may_not_give_files_away_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(AccessError, match="run this as root"):
+        make_secrets(place)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (lambda each: each.locked, "`make images` builds the images"),
+        (lambda each: each.variables(), "there are dev, p"),
+    ],
+)
+def test_what_a_workspace_lacks_is_told(asked: Callable[[Place], object], words: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=words):
+        asked(Place("nobody", tmp_path))

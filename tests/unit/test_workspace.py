@@ -1,0 +1,144 @@
+"""What the words of a workspace say before an engine is asked; all else is in tests/workspaces."""
+
+import json
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from tandem.errors import ArchiveError, MissingError
+from tandem.files import sha256_of, write_json
+from tandem.workspace import Place
+from tasks.backup import MANIFEST, PARTS, opened
+from tasks.terraform import build_images, outputs, terraform
+
+ECHO = f"""#!{sys.executable}
+import json, os, sys
+keys = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_VAR_base", "TF_VAR_content")
+with open({{log!r}}, "a") as log:
+    log.write(json.dumps([sys.argv[1:], {{{{key: os.environ[key] for key in keys if key in os.environ}}}}]) + "\\n")
+if sys.argv[2] == "output":
+    print(json.dumps({{{{"images": {{{{"value": {{{{"serving": "sha256:1"}}}}}}}}}}}}))
+sys.exit({{code}} if sys.argv[2] == {{fails!r}} else 0)
+"""
+
+
+class Echo:
+    """Something called terraform that writes down what it was told, and may fail at a verb."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.own, self.log = folder / "terraform", folder / "log"
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+        self.fails_at("", 0)
+
+    def fails_at(self, verb: str, code: int) -> None:
+        self.own.write_text(ECHO.format(log=str(self.log), code=code, fails=verb))
+        self.own.chmod(0o755)
+
+    @property
+    def told(self) -> list[tuple[list[str], dict[str, str]]]:
+        return [tuple(json.loads(line)) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Echo:
+    (tmp_path / "bin").mkdir()
+    return Echo(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    found = Place("dev", tmp_path / "var")
+    write_json(found.folder.parent / "images.tfvars.json", {})
+    return found
+
+
+def test_a_verb_is_told_where_state_and_variables_are(echo: Echo, place: Place) -> None:
+    assert terraform(place, "plan", "-detailed-exitcode") == 0
+    (init, _), (plan, environment) = echo.told
+    assert init[1:] == ["init", "-input=false", f"-backend-config=workspace_dir={place.folder.parent}"]
+    assert plan[1:3] == ["plan", "-input=false"]
+    assert {f"-var-file={place.variables()}", f"-var-file={place.locked}", "-detailed-exitcode"} < set(plan)
+    assert environment["TF_WORKSPACE"] == "dev"
+    assert environment["TF_DATA_DIR"] == str(place.folder / "terraform")
+
+
+@pytest.mark.parametrize(("verb", "code", "after"), [("init", 1, 1), ("plan", 2, 2)])
+def test_its_exit_code_is_passed_on(verb: str, code: int, after: int, echo: Echo, place: Place) -> None:
+    echo.fails_at(verb, code)
+    assert terraform(place, "plan") == code
+    assert len(echo.told) == after, "nothing is asked of who could not begin"
+
+
+def test_images_are_locked_by_what_was_built(echo: Echo, place: Place) -> None:
+    path = build_images(place, "base:1")
+    assert json.loads(path.read_text()) == {"images": {"serving": "sha256:1"}}
+    applied = next(environment for words, environment in echo.told if words[1] == "apply")
+    assert applied["TF_VAR_base"] == "base:1"
+    assert len(applied["TF_VAR_content"]) == 64
+
+
+def test_images_that_cannot_be_built_lock_nothing(echo: Echo, place: Place) -> None:
+    echo.fails_at("apply", 1)
+    with pytest.raises(MissingError, match="terraform ended with 1"):
+        build_images(place, None)
+    assert json.loads(place.locked.read_text()) == {}
+
+
+def test_outputs_that_cannot_be_read_are_told(echo: Echo, place: Place) -> None:
+    echo.fails_at("output", 1)
+    with pytest.raises(MissingError, match="terraform ended with 1"):
+        outputs(place)
+
+
+def test_without_terraform_it_is_told_where_to_have_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(MissingError, match=r"terraform is not installed.*https://"):
+        terraform(place, "plan")
+
+
+def test_a_workspace_is_not_taken_away_unasked(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_VAR", str(place.var))
+    done = CliRunner().invoke(app, ["workspace", "down", "dev"], input="n\n")
+    assert done.exit_code == 1
+    assert "All data of workspace dev will be gone" in done.output
+    assert not echo.log.exists()
+    done = CliRunner().invoke(app, ["workspace", "down", "dev", "--yes"])
+    assert done.exit_code == 0
+    assert echo.told[-1][0][1] == "destroy"
+
+
+def archive(folder: Path) -> Path:
+    """A backup as `back_up` writes it, of small parts."""
+    inside = folder / "inside"
+    inside.mkdir()
+    for part in PARTS:
+        (inside / part).write_text(part)
+    parts = {part: sha256_of(inside / part) for part in PARTS}
+    write_json(inside / MANIFEST, {"of": "prod", "parts": parts})
+    with tarfile.open(folder / "prod.tar", "w") as target:
+        for each in sorted(inside.iterdir()):
+            target.add(each, each.name)
+    return folder / "prod.tar"
+
+
+def test_a_backup_is_held_against_its_manifest(tmp_path: Path) -> None:
+    assert opened(archive(tmp_path), tmp_path / "out")["of"] == "prod"
+
+
+def test_a_damaged_part_of_a_backup_is_named(tmp_path: Path) -> None:
+    source = archive(tmp_path)
+    source.write_bytes(source.read_bytes().replace(b"mlflow.tar" + b"\0" * 502, b"damaged..." + b"\0" * 502))
+    with pytest.raises(ArchiveError, match=r"damaged: mlflow\.tar is not what its manifest says"):
+        opened(source, tmp_path / "out")
+
+
+def test_another_archive_is_no_backup(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w"):
+        pass
+    with pytest.raises(ArchiveError, match="no backup of a workspace"):
+        opened(tmp_path / "x.tar", tmp_path / "out")
