@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup fmt check unit test e2e workspaces mutation repro run publish serve images up plan down status backup restore report bench clean features
+.PHONY: help setup fmt check unit test e2e infra workspaces mutation repro run publish serve images up plan down status backup restore report bench clean features
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -21,9 +21,13 @@ help: ## Show these words
 	awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 # uv knows nothing of pip's settings, so the index that is set up for pip is handed on
-define install
+define with_index
 	index=$$(pip config get global.index-url 2>/dev/null || true)
 	UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$${index:-}}; [ -z "$$UV_DEFAULT_INDEX" ] && unset UV_DEFAULT_INDEX || export UV_DEFAULT_INDEX
+endef
+
+define install
+	$(with_index)
 	uv pip sync --quiet --python $(VENV)/bin/python $(1)
 	uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements-uv.lock
@@ -67,6 +71,17 @@ test: $(VENV)/dev ## Unit, property and integration tests
 
 e2e: $(VENV)/dev ## The commands of README and docs, the whole graph, and the same bytes again
 	pytest $(PARALLEL) tests/e2e
+
+build/infra/done: requirements-infra.lock | $(VENV)/uv
+	uv venv --quiet --clear --python $(VENV)/bin/python build/infra
+	$(with_index)
+	uv pip sync --quiet --python build/infra/bin/python --require-hashes requirements-infra.lock
+	touch $@
+
+infra: build/infra/done $(VENV)/dev ## Scan what stands workspaces up, and the workflow; with Terraform also format, check and test it
+	build/infra/bin/checkov --config-file infra/checkov.yaml
+	build/infra/bin/zizmor --offline --quiet .github
+	pytest -rs tests/infra
 
 workspaces: $(VENV)/dev ## Stand up dev and prod for real, and try all of it (needs a Docker engine, and `make images`)
 	pytest -rs tests/workspaces
@@ -125,6 +140,7 @@ lock: $(VENV)/uv ## Resolve pyproject.toml anew into the locks
 	for part in serving servers; do
 	  uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 requirements-$$part.in -c requirements.lock -o requirements-$$part.lock
 	done
+	uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 requirements-infra.in -o requirements-infra.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header requirements-uv.in -o requirements-uv.lock
 
 clean: ## Delete what can be made again: .venv, caches, data (var/ stays)

@@ -83,7 +83,8 @@ def _told(
     if not (own := shutil.which("terraform")):
         msg = "terraform is not installed, and workspaces need it: https://developer.hashicorp.com/terraform/install"
         raise MissingError(msg)
-    whole = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
+    whole = {"TF_VAR_docker_host": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
+    whole |= {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
     return subprocess.run([own, f"-chdir={folder}", *words], env=whole, check=False, stdout=out, text=True)  # noqa: S603 - our words
 
 

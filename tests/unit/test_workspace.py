@@ -18,7 +18,7 @@ from tasks.terraform import build_images, outputs, terraform
 
 ECHO = f"""#!{sys.executable}
 import json, os, sys
-keys = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_VAR_base", "TF_VAR_content")
+keys = ("TF_VAR_docker_host", "TF_WORKSPACE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_VAR_base", "TF_VAR_content")
 with open({{log!r}}, "a") as log:
     log.write(json.dumps([sys.argv[1:], {{{{key: os.environ[key] for key in keys if key in os.environ}}}}]) + "\\n")
 if sys.argv[2] == "output":
@@ -72,6 +72,15 @@ def test_its_exit_code_is_passed_on(verb: str, code: int, after: int, echo: Echo
     echo.fails_at(verb, code)
     assert terraform(place, "plan") == code
     assert len(echo.told) == after, "nothing is asked of who could not begin"
+
+
+@pytest.mark.parametrize(("given", "named"), [(None, "unix:///var/run/docker.sock"), ("tcp://a:1", "tcp://a:1")])
+def test_the_engine_is_the_one_that_docker_means(
+    given: str | None, named: str, echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", given) if given else monkeypatch.delenv("DOCKER_HOST", raising=False)
+    terraform(place, "plan")
+    assert {environment["TF_VAR_docker_host"] for _, environment in echo.told} == {named}
 
 
 def test_images_are_locked_by_what_was_built(echo: Echo, place: Place) -> None:
