@@ -54,7 +54,7 @@ def promote(
 
     The only way to. Each change is an event of the audit, with its reason and who made it.
 
-    Example: tandem promote 011200fa06bb --as challenger --share 0.1 --reason "better log loss on October"
+    Example: tandem promote 274262456059 --as challenger --share 0.1 --reason "better log loss on October"
     """
     from flows.promote import promote as flow  # noqa: PLC0415
 
