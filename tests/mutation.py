@@ -71,7 +71,9 @@ TARGETS = {
         ("tests/unit/test_promote.py", "tests/integration/test_registry.py", "tests/integration/test_publish.py"),
         keep=True,
     ),
-    "verify": Target(("tasks/verify.py",), ("tests/unit/test_verify.py",)),
+    "verify": Target(
+        ("tasks/verify.py", "tandem/tarball.py"), ("tests/unit/test_verify.py", "tests/unit/test_tarball.py")
+    ),
 }
 
 TEMPLATE = """# Mutation
