@@ -9,7 +9,6 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,15 @@ import typer
 import yaml
 from commands import command, environment
 from conftest import ROOT
+from pages import FENCE, blocks, page
 
 from flows.cli import app
 from tasks.show import figures_table
 
 RUN = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/registry.md", "docs/serving.md")
-"""Pages whose `sh` blocks are run, in their order; no other page has any."""
+"""Pages whose `sh` blocks are run in a clone, in their order."""
+ELSEWHERE = ("docs/operations.md",)
+"""Pages whose `sh` blocks are run in workspaces that stand, by tests/workspaces; no other page has any."""
 SERVERS = {"make run", "make serve", "tandem serve"}
 """They stay in the foreground: started as in a terminal of their own, and stopped by SIGTERM at the end of the page."""
 NOT_RUN = {"make test": "it takes minutes, and .ci/run runs it beside this"}
@@ -34,28 +36,9 @@ PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md"))
 )
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
-
-
-@dataclass(frozen=True)
-class Block:
-    """What stands between two fences; `path` where it is an excerpt of a file."""
-
-    language: str
-    path: str
-    text: str
-
-
-def blocks(text: str) -> list[Block]:
-    found = [(info.split(), body) for info, body in FENCE.findall(text)]
-    return [Block(" ".join(info[:1]), " ".join(info[1:]), body) for info, body in found]
-
-
-def page(name: str) -> str:
-    return (ROOT / name).read_text()
 
 
 def prose(text: str) -> str:
@@ -158,7 +141,7 @@ def test_every_block_is_of_a_language_that_says_what_becomes_of_it(name: str) ->
     found = blocks(page(name))
     assert {block.language for block in found} <= LANGUAGES
     assert page(name).count("```") == 2 * len(found)
-    assert name in RUN or "sh" not in {block.language for block in found}
+    assert name in (*RUN, *ELSEWHERE) or "sh" not in {block.language for block in found}
 
 
 @pytest.mark.parametrize("name", PAGES)
