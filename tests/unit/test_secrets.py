@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from tandem.errors import AccessError, MissingError
 from tandem.serving.access import Keys
@@ -142,6 +143,9 @@ def test_who_may_not_give_files_away_is_told(place: Place, monkeypatch: pytest.M
         (lambda each: each.variables(), "there are dev, p"),
     ],
 )
-def test_what_a_workspace_lacks_is_told(asked: Callable[[Place], object], words: str, tmp_path: Path) -> None:
+def test_what_a_workspace_lacks_is_told(
+    asked: Callable[[Place], object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     with pytest.raises(MissingError, match=words):
         asked(Place("nobody", tmp_path))

@@ -60,7 +60,7 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
     lines = lineage_tree(found).splitlines()
     assert lines[0] == "version 3  champion"
     assert f"  source          {B}" in lines
-    assert [line.split(maxsplit=1) for line in lines if line.startswith(("    problem", "    tune"))] == [
+    assert [line.split(maxsplit=1) for line in lines if line.startswith(("    problem", "    tune."))] == [
         ["problem", "shop"],
         ["tune.trials", "5"],
         ["tune.depth", "[3, 4]"],

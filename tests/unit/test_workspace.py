@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -33,6 +34,7 @@ class Echo:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.own, self.log = folder / "terraform", folder / "log"
         monkeypatch.setenv("PATH", str(folder), prepend=":")
+        monkeypatch.chdir(ROOT)
         self.fails_at("", 0)
 
     def fails_at(self, verb: str, code: int) -> None:
@@ -105,6 +107,7 @@ def test_outputs_that_cannot_be_read_are_told(echo: Echo, place: Place) -> None:
 
 
 def test_without_terraform_it_is_told_where_to_have_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(MissingError, match=r"terraform is not installed.*https://"):
         terraform(place, "plan")
