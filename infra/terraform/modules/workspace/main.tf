@@ -53,6 +53,9 @@ resource "docker_container" "this" {
   wait         = true
   wait_timeout = 180
 
+  # without, the provider kills what it replaces or takes away
+  destroy_grace_seconds = 15
+
   read_only     = true
   security_opts = ["no-new-privileges:true"]
   group_add     = each.value.groups
