@@ -77,3 +77,11 @@ def test_an_alert_has_its_page_in_the_runbook(rule: dict[str, Any]) -> None:
     headings = re.findall(r"^### (\w+)$", (ROOT / file).read_text(), re.MULTILINE)
     assert (anchor, rule["alert"]) == (rule["alert"].lower(), next(each for each in headings if each.lower() == anchor))
     assert {name for name in asked(rule["expr"]) if not OTHERS.fullmatch(name)} <= known()
+
+
+def test_nothing_of_ours_imports_what_the_image_leaves_out() -> None:
+    said = re.search(r'LEFT_OUT="([^"]+)"', (ROOT / "infra/docker/Dockerfile").read_text())
+    assert said
+    imported = re.compile(rf"^\s*(?:import|from) (?:{'|'.join(said[1].split())})\b", re.MULTILINE)
+    code = [path for layer in ("flows", "tasks", "tandem", "problems") for path in (ROOT / layer).rglob("*.py")]
+    assert [path for path in code if imported.search(path.read_text())] == []
