@@ -73,9 +73,7 @@ def plan(name: NameArgument, given: SetOption = None) -> None:
 def down(
     name: NameArgument,
     *,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, as where nobody could answer.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, as where nobody could answer.")] = False,
 ) -> None:
     """Take a workspace away, with its data; secrets stay.
 
