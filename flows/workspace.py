@@ -9,6 +9,9 @@ from tasks.containers import authority, land, reload_gateway, standing
 from tasks.secrets import make_secrets
 from tasks.terraform import build_images, terraform
 
+AT_ONCE = "-parallelism=32"
+"""Containers that wait for their health take no processor: all may do so side by side."""
+
 
 def images(place: Place, base: str | None) -> Path:
     """Build the images that all workspaces run, and write their digests down."""
@@ -18,7 +21,7 @@ def images(place: Place, base: str | None) -> Path:
 def up(place: Place, landing: Path, given: Sequence[str] = ()) -> int:
     """Stand a workspace up as its variables say, or change what differs; give Terraform's exit code."""
     people = make_secrets(place)
-    if code := terraform(place, "apply", "-auto-approve", *_variables(given)):
+    if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given)):
         return code
     if people:
         reload_gateway(place)
@@ -34,7 +37,7 @@ def plan(place: Place, given: Sequence[str] = ()) -> int:
 
 def down(place: Place) -> int:
     """Take a workspace away, with all that it holds but its secrets; give Terraform's exit code."""
-    return terraform(place, "destroy", "-auto-approve")
+    return terraform(place, "destroy", "-auto-approve", AT_ONCE)
 
 
 def backup(place: Place, target: Path) -> Path:

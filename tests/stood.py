@@ -26,7 +26,7 @@ from tasks.containers import NAMED, engine
 FAST = {
     "platform": '{params="params.fast.yaml"}',
     "schedule": '{daily="*/2 * * * *",ticks="*/5 * * * *"}',
-    "alerts": '{late_minutes=5,gather="1s"}',
+    "alerts": '{late_minutes=5,gather="1s",mail={to=["ops@example.org"],from="tandem@example.org",smtp="postbox:2525",tls=false}}',
 }
 KEEP = "TANDEM_WORKSPACES_KEEP"
 PATIENCE = 600

@@ -20,6 +20,7 @@ resource "docker_image" "this" {
     dockerfile = "infra/docker/Dockerfile"
     target     = each.key
     builder    = "default"
+    no_cache   = var.fresh
     build_args = {
       BASE             = var.base
       UV_DEFAULT_INDEX = var.index

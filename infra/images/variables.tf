@@ -43,3 +43,10 @@ variable "ca" {
   default     = ""
   nullable    = false
 }
+
+variable "fresh" {
+  description = "Whether all steps are done anew, whatever was built before."
+  type        = bool
+  default     = false
+  nullable    = false
+}

@@ -15,4 +15,5 @@ module "workspace" {
   policy   = var.policy
   schedule = var.schedule
   alerts   = var.alerts
+  grafana  = var.grafana
 }

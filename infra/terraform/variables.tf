@@ -128,11 +128,38 @@ variable "schedule" {
 }
 
 variable "alerts" {
-  description = "After how many minutes without a run somebody is told, and how long alerts are gathered."
+  description = "After how many minutes without a run somebody is told, how long alerts are gathered, and who is told by mail, through which host:port and as whom; the password is the secret alertmanager/smtp."
   type = object({
     late_minutes = optional(number, 120)
     gather       = optional(string, "10s")
+    mail = optional(object({
+      to   = optional(list(string), [])
+      from = optional(string, "")
+      smtp = optional(string, "")
+      user = optional(string, "")
+      tls  = optional(bool, true)
+    }), {})
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = length(var.alerts.mail.to) == 0 || (var.alerts.mail.from != "" && can(regex("^[^:]+:[0-9]+$", var.alerts.mail.smtp)))
+    error_message = "Mail is from somebody, and goes through a host:port."
+  }
+}
+
+variable "grafana" {
+  description = "Grafana's image by digest, none if empty, and its memory."
+  type = object({
+    image      = optional(string, "")
+    memory_mib = optional(number, 256)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.grafana.image == "" || can(regex("(^|@)sha256:[0-9a-f]{64}$", var.grafana.image))
+    error_message = "An image is named by its digest."
+  }
 }

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -53,8 +54,12 @@ LOOK = 0.2
 """Seconds between two looks at what is served."""
 TICKS = 10
 """Of uvicorn's, a second, between two looks at all connections."""
-LAST = 0.5
-"""Seconds for who was let in last to ask."""
+HANDSHAKES = 0.1
+"""Seconds for connections that the kernel has half made."""
+LAST = 1.5
+"""Seconds for who was let in and has not asked yet; a proxy must not keep an idle connection for as long."""
+SO_ATTACH_FILTER, NO_SYN = 26, ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
+"""Linux's: a TCP header's flags, is SYN among them? Then drop it; let all else through."""
 GRACE = 10
 """Seconds for what is being answered when the drain time is over."""
 
@@ -77,9 +82,15 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody new in first: who was let in just now has yet to ask, and would find the door shut in its face."""
+        self._leave()
+        for each in sockets or []:
+            turn_away(each)
+        await asyncio.sleep(HANDSHAKES)
         for server in self.servers:
             server.close()
-        await asyncio.sleep(LAST)
+        end = monotonic() + LAST
+        while self.server_state.connections and monotonic() < end:  # noqa: ASYNC110 - uvicorn tells of no end
+            await asyncio.sleep(HANDSHAKES)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -176,6 +187,17 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as exc:
         msg = f"{host}:{port} cannot be listened on: {exc.strerror}"
         raise AddressError(msg) from exc
+
+
+def turn_away(opened: socket.socket) -> None:
+    """Let nobody new knock, while who waits in the kernel's queue is let in: to close now would cut them off.
+
+    Who knocks meanwhile does so again after a second, and finds another worker there, or nobody.
+    """
+    program = b"".join(struct.pack("HBBI", *each) for each in NO_SYN)
+    held = ctypes.create_string_buffer(program)
+    with contextlib.suppress(OSError):  # not on Linux
+        opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN), ctypes.addressof(held)))
 
 
 def settle() -> None:

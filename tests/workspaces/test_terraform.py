@@ -24,11 +24,11 @@ def terraform(name: str, folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def planned(name: str, variables: str, var: Path, folder: Path) -> object:
+def planned(name: str, variables: str, var: Path, folder: Path, *more: str) -> object:
     """Plan a workspace that is nowhere yet, with the variables of one of them."""
     folder.mkdir()
     images, plan = var / "workspaces" / LOCKED, folder / "plan"
-    given = [f"-var-file={ROOT / TERRAFORM / variables}.tfvars", f"-var-file={images}", f"-var=name={name}"]
+    given = [f"-var-file={ROOT / TERRAFORM / variables}.tfvars", f"-var-file={images}", f"-var=name={name}", *more]
     terraform(name, folder, "init", "-input=false", f"-backend-config=workspace_dir={folder}")
     terraform(name, folder, "plan", "-input=false", f"-out={plan}", *given)
     found = json.loads(terraform(name, folder, "show", "-json", str(plan)))
@@ -43,6 +43,16 @@ def test_the_same_variables_give_the_same_plan_in_both(variables: str, var: Path
 
 def test_other_variables_give_another_plan(var: Path, tmp_path: Path) -> None:
     assert planned("dev", "dev", var, tmp_path / "a") != planned("dev", "prod", var, tmp_path / "b")
+
+
+def test_grafana_is_there_where_its_image_is(var: Path, tmp_path: Path) -> None:
+    image = f"grafana/grafana@sha256:{'1' * 64}"
+    without, with_it = (
+        json.dumps(planned("dev", "dev", var, tmp_path / name, *more))
+        for name, more in (("a", ()), ("b", (f'-var=grafana={{image="{image}"}}',)))
+    )
+    assert image not in without
+    assert image in with_it
 
 
 def test_the_variables_of_another_workspace_are_refused(var: Path, tmp_path: Path) -> None:

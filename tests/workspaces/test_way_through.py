@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Told(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.HTTPServer(("", 8000), Told).serve_forever()
 """
+POSTBOX = ("-u", "-W", "ignore", "-m", "smtpd", "-n", "-c", "DebuggingServer", "0.0.0.0:2525")
+"""Python 3.11's own, in the platform's image: prints each mail."""
 
 
 def docker(*words: str, given: bytes = b"") -> bytes:
@@ -135,13 +137,13 @@ def test_a_bundle_of_dev_is_the_same_bytes_in_prod(dev: Stood, prod: Stood) -> N
 
 
 @contextmanager
-def receiver(stood: Stood) -> Iterator[object]:
-    """Somebody outside who is told of alerts."""
+def outside(stood: Stood, name: str, *words: str) -> Iterator[Callable[[], bytes]]:
+    """Somebody outside who is told of alerts; gives what was said."""
     image = stood.containers()["worker"].image.id
     network = f"tandem-{stood.name}-edge"
-    started = engine().containers.run(image, ["python3", "-c", RECEIVER], detach=True, network=network, name="receiver")
+    started = engine().containers.run(image, ["python3", *words], detach=True, network=network, name=name)
     try:
-        yield started
+        yield started.logs
     finally:
         started.remove(force=True)
 
@@ -151,15 +153,18 @@ def test_a_replica_that_is_missing_is_told_of_and_so_is_its_return(dev: Stood) -
     webhook = dev.place.secrets / "alertmanager" / "webhook"
     webhook.write_text("http://receiver:8000/")
     (replica,) = [each for name, each in dev.containers().items() if name.startswith("serving")]
-    with receiver(dev) as told:
+    with outside(dev, "receiver", "-c", RECEIVER) as told, outside(dev, "postbox", *POSTBOX) as mailed:
         dev.containers()["alertmanager"].restart()
         replica.stop()
         try:
-            until(lambda: b'"firing"' in told.logs(), "the alert is told of", 180)  # type: ignore[attr-defined]
+            until(lambda: b'"firing"' in told(), "the alert is told of", 180)
+            until(lambda: b"Subject: [FIRING:1]" in mailed(), "and by mail", 60)
         finally:
             replica.start()
-        until(lambda: b'"resolved"' in told.logs(), "its end is told of", 180)  # type: ignore[attr-defined]
-        assert b"ReplicaMissing" in told.logs()  # type: ignore[attr-defined]
+        until(lambda: b'"resolved"' in told(), "its end is told of", 180)
+        until(lambda: b"Subject: [RESOLVED]" in mailed(), "and by mail", 60)
+        assert b"ReplicaMissing" in told()
+        assert b"To: ops@example.org" in mailed()
     webhook.write_text("")
     dev.containers()["alertmanager"].restart()
     until(lambda: answers(dev), "it answers again")

@@ -9,17 +9,19 @@ locals {
 
   # what a service does not say
   usual = {
+    command  = null
     env      = {}
     volumes  = {}
     readonly = false
     secrets  = false
     trust    = false
+    config   = ""
     cpus     = 1
     signal   = "SIGTERM"
     ports    = []
     groups   = []
   }
-  containers = { for name, said in local.services : name => merge(local.usual, said) }
+  containers = { for name, said in local.services : name => merge(local.usual, said) if said.image != "" }
   volumes    = toset(flatten([for name, each in local.containers : keys(each.volumes)]))
 }
 
@@ -52,6 +54,9 @@ resource "docker_container" "this" {
   must_run     = true
   wait         = true
   wait_timeout = 180
+
+  # without, the provider kills what it replaces or takes away
+  destroy_grace_seconds = 15
 
   read_only     = true
   security_opts = ["no-new-privileges:true"]
@@ -114,6 +119,16 @@ resource "docker_container" "this" {
       type      = "bind"
       source    = "${var.secrets}/${mounts.value}"
       target    = "/run/secrets"
+      read_only = true
+    }
+  }
+
+  dynamic "mounts" {
+    for_each = each.value.config == "" ? [] : [each.value.config]
+    content {
+      type      = "bind"
+      source    = abspath("${path.module}/../../../${mounts.value}")
+      target    = "/etc/tandem"
       read_only = true
     }
   }

@@ -117,9 +117,15 @@ locals {
     }
 
     alertmanager = {
-      image    = var.images.watch
-      command  = ["alert"]
-      env      = { GROUP_WAIT = var.alerts.gather }
+      image   = var.images.watch
+      command = ["alert"]
+      env = merge({ GROUP_WAIT = var.alerts.gather }, length(var.alerts.mail.to) == 0 ? {} : {
+        MAIL_TO   = join(", ", var.alerts.mail.to)
+        MAIL_FROM = var.alerts.mail.from
+        SMTP      = var.alerts.mail.smtp
+        SMTP_USER = var.alerts.mail.user
+        SMTP_TLS  = tostring(var.alerts.mail.tls)
+      })
       networks = ["back", "edge"] # whoever is told is outside
       volumes  = { alertmanager = "/srv/alertmanager" }
       secrets  = true
@@ -137,6 +143,33 @@ locals {
       groups   = ["220"] # whose files it reads
       memory   = 64
       probe    = ["probe", "9100", "/"]
+    }
+
+    grafana = {
+      image = var.grafana.image
+      env = {
+        GF_SERVER_ROOT_URL                        = "https://${var.gateway.names[0]}:${var.gateway.port}/grafana/"
+        GF_SERVER_SERVE_FROM_SUB_PATH             = "true"
+        GF_PATHS_PROVISIONING                     = "/etc/tandem"
+        GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH = "/etc/tandem/boards/serving.json"
+        # who somebody is the gateway says, and nobody else is in this network
+        GF_AUTH_PROXY_ENABLED                      = "true"
+        GF_AUTH_PROXY_HEADER_NAME                  = "X-Webauth-User"
+        GF_AUTH_PROXY_HEADERS                      = "Role:X-Webauth-Role"
+        GF_AUTH_BASIC_ENABLED                      = "false"
+        GF_AUTH_DISABLE_LOGIN_FORM                 = "true"
+        GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION = "true"
+        GF_ANALYTICS_REPORTING_ENABLED             = "false"
+        GF_ANALYTICS_CHECK_FOR_UPDATES             = "false"
+        GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES      = "false"
+        GF_PLUGINS_PREINSTALL_DISABLED             = "true"
+        GF_NEWS_NEWS_FEED_ENABLED                  = "false"
+      }
+      networks = ["back"]
+      volumes  = { grafana = "/var/lib/grafana" }
+      config   = "grafana"
+      memory   = var.grafana.memory_mib
+      probe    = ["wget", "--quiet", "--output-document", "/dev/null", "http://localhost:3000/api/health"]
     }
   }
 }

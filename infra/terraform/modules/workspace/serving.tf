@@ -33,6 +33,9 @@ resource "docker_container" "serving" {
   wait         = true
   wait_timeout = 120
 
+  # without, the provider kills what it replaces
+  destroy_grace_seconds = 20
+
   read_only     = true
   security_opts = ["no-new-privileges:true"]
   memory        = local.serving.memory

@@ -87,10 +87,27 @@ variable "schedule" {
 }
 
 variable "alerts" {
-  description = "After how many minutes without a run somebody is told, and how long alerts are gathered."
+  description = "After how many minutes without a run somebody is told, how long alerts are gathered, and who is told by mail."
   type = object({
     late_minutes = number
     gather       = string
+    mail = optional(object({
+      to   = list(string)
+      from = string
+      smtp = string
+      user = string
+      tls  = bool
+    }), { to = [], from = "", smtp = "", user = "", tls = true })
   })
+  nullable = false
+}
+
+variable "grafana" {
+  description = "Grafana's image by digest, none if empty, and its memory."
+  type = object({
+    image      = string
+    memory_mib = number
+  })
+  default  = { image = "", memory_mib = 256 }
   nullable = false
 }

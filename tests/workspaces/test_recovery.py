@@ -1,0 +1,209 @@
+"""Whatever ends is back by itself; replicas are replaced under load without a failed request; nothing drifts.
+
+Settings: TANDEM_REPLACEMENTS says how often replicas are replaced (2), TANDEM_DOWN_SECONDS how long a server is down (20),
+TANDEM_ENGINE_RESTART what restarts the engine, as `systemctl restart docker`; without, it is not restarted.
+"""
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+import httpx
+import pytest
+from stood import Stood, until
+
+RATE = 200
+SERVICES = ("alertmanager", "gateway", "machine", "mlflow", "platform", "postgres", "prefect", "prometheus", "worker")
+UNNEEDED = ("mlflow", "prefect", "postgres", "platform", "worker")
+"""What predictions do without."""
+SERVING = "--set=serving={{replicas={replicas},any_moment=true,memory_mib={memory}}}"
+REPLACEMENTS = int(os.environ.get("TANDEM_REPLACEMENTS", "2"))
+DOWN = float(os.environ.get("TANDEM_DOWN_SECONDS", "20"))
+RESTART = "TANDEM_ENGINE_RESTART"
+
+
+@dataclass
+class Load:
+    """Requests at a steady rate, whatever becomes of them."""
+
+    stood: Stood
+    rate: int = RATE
+    failed: list[str] = field(default_factory=list)
+    answered: int = 0
+    at_once: int = 0
+
+    async def run(self, meanwhile: Callable[[], object], after: float = 5) -> None:
+        """Ask until something is done, and some seconds more."""
+        trust = ssl.create_default_context(cafile=str(self.stood.place.authority))
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        headers = {"authorization": f"Bearer {self.stood.place.key.read_text()}"}
+        doing = asyncio.ensure_future(asyncio.to_thread(meanwhile))
+        async with httpx.AsyncClient(
+            base_url=self.stood.address, verify=trust, limits=limits, headers=headers
+        ) as client:
+            tasks, start, end = set[asyncio.Task[None]](), time.monotonic(), None
+            while end is None or time.monotonic() < end:
+                tasks.add(asyncio.create_task(self._ask(client)))
+                if end is None and doing.done():
+                    end = time.monotonic() + after
+                await asyncio.sleep(max(0, start + len(tasks) / self.rate - time.monotonic()))
+            await asyncio.gather(*tasks)
+        await doing
+
+    async def _ask(self, client: httpx.AsyncClient) -> None:
+        self.at_once += 1
+        try:
+            asked = await client.post("/v1/predict", json=self.stood.example, timeout=30)
+        except httpx.HTTPError as exc:
+            self.failed.append(f"{datetime.now()} {exc!r}")  # noqa: DTZ005 - as logs are read beside it
+            return
+        finally:
+            self.at_once -= 1
+        if asked.status_code == 200:
+            self.answered += 1
+        else:
+            self.failed.append(f"{datetime.now()} {asked.status_code} {asked.text[:200]}")  # noqa: DTZ005
+
+
+def under_load(stood: Stood, meanwhile: Callable[[], object], rate: int = RATE) -> Load:
+    until(lambda: answers(stood), "it answers")
+    load = Load(stood, rate)
+    asyncio.run(load.run(meanwhile))
+    return load
+
+
+def answers(stood: Stood) -> bool:
+    with stood.client as client:
+        return client.post("/v1/predict", json=stood.example, timeout=5).status_code == 200
+
+
+def applied(stood: Stood, *words: str) -> None:
+    done = stood.command("up", *words)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def is_well(stood: Stood, service: str) -> bool:
+    found = stood.containers().get(service)
+    return bool(found and found.attrs["State"].get("Health", {}).get("Status") == "healthy")
+
+
+def kill(stood: Stood, service: str) -> None:
+    os.kill(stood.containers()[service].attrs["State"]["Pid"], signal.SIGKILL)
+
+
+@pytest.fixture
+def two(dev: Stood) -> Iterator[Stood]:
+    """Dev with two replicas, for a while."""
+    applied(dev, SERVING.format(replicas=2, memory=384))
+    yield dev
+    applied(dev)
+
+
+@pytest.mark.parametrize("replacement", range(REPLACEMENTS))
+def test_replicas_are_replaced_without_a_failed_request(replacement: int, dev: Stood) -> None:
+    words = [] if replacement % 2 else [SERVING.format(replicas=1, memory=400)]
+    before = set(dev.containers())
+    load = under_load(dev, partial(applied, dev, *words))
+    assert set(dev.containers()) != before
+    assert load.failed == []
+    assert load.answered > 1000
+
+
+def test_a_replica_that_is_killed_takes_what_it_was_answering_along_and_no_more(two: Stood) -> None:
+    replicas = [name for name in two.containers() if name.startswith("serving")]
+    assert len(replicas) == 2
+    load, lost = Load(two), list[int]()
+
+    def killed() -> None:
+        time.sleep(3)
+        lost.append(load.at_once)
+        kill(two, replicas[0])
+        time.sleep(10)
+
+    until(lambda: answers(two), "it answers")
+    asyncio.run(load.run(killed))
+    assert len(load.failed) <= max(1, *lost), load.failed
+    assert load.answered > 1000
+    until(lambda: is_well(two, replicas[0]), "the replica is back", 120)
+
+
+@pytest.mark.parametrize("service", UNNEEDED)
+def test_predictions_go_on_while_a_server_is_down(service: str, dev: Stood) -> None:
+    container = dev.containers()[service]
+
+    def away() -> None:
+        container.stop()
+        try:
+            time.sleep(DOWN)
+        finally:
+            container.start()
+
+    load = under_load(dev, away, rate=50)
+    assert load.failed == []
+    assert load.answered > 50 * DOWN / 2
+    until(lambda: is_well(dev, service), f"{service} is back", 120)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_killed_is_back_by_itself(service: str, dev: Stood) -> None:
+    before = dev.containers()[service].attrs["State"]["Pid"]
+    kill(dev, service)
+
+    def is_back() -> bool:
+        found = dev.containers().get(service)
+        return bool(found and found.attrs["State"]["Pid"] != before and is_well(dev, service))
+
+    until(is_back, f"{service} is back", 120)
+
+
+def test_the_gateway_is_back_in_three_seconds(dev: Stood) -> None:
+    until(lambda: answers(dev), "it answers")
+    time.sleep(10)  # the engine waits the longer the sooner something ends again
+    kill(dev, "gateway")
+    began = time.monotonic()
+    with dev.client as client:
+        while True:
+            try:
+                if client.get("/livez").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.05)
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(RESTART not in os.environ, reason=f"{RESTART} says nothing that restarts the engine")
+def test_after_the_engine_was_restarted_all_is_back(dev: Stood) -> None:
+    before = set(dev.containers())
+    subprocess.run(shlex.split(os.environ[RESTART]), check=True)
+    until(lambda: set(dev.containers()) == before, "all containers are there", 120)
+    for service in before:
+        until(partial(is_well, dev, service), f"{service} is well", 180)
+    until(lambda: answers(dev), "it answers", 60)
+
+
+def test_a_day_of_schedules_changes_nothing_that_was_applied(dev: Stood) -> None:
+    def world() -> datetime:
+        return datetime.fromisoformat(json.loads(dev.run("platform", "tandem", "clock", "show", "--json"))["now"])
+
+    tomorrow = world() + timedelta(days=1)
+    dev.run("platform", "tandem", "clock", "speed", "1440")
+    try:
+        until(lambda: world() > tomorrow, "a day is over", 180)
+    finally:
+        dev.run("platform", "tandem", "clock", "speed", "1")
+    assert answers(dev)
+
+
+def test_the_plan_is_empty_after_all_that(each: Stood) -> None:
+    done = each.command("plan")
+    assert done.returncode == 0, done.stdout
+    assert "No changes" in done.stdout
