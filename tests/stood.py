@@ -70,6 +70,19 @@ class Stood:
             base_url=self.address, verify=trust, headers={"authorization": f"Bearer {self.place.key.read_text()}"}
         )
 
+    def models(self) -> str:
+        """List what is registered."""
+        return self.run("platform", "tandem", "models")
+
+    def has_published(self) -> bool:
+        """Say whether a bundle is registered."""
+        return "as of" in self.models()
+
+    def answers(self) -> bool:
+        """Say whether a request is answered."""
+        with self.client as client:
+            return client.post("/v1/predict", json=self.example, timeout=5).status_code == 200
+
     def person(self, role: str) -> tuple[str, str]:
         return role, (self.place.people / f"{role}.{role}").read_text()
 

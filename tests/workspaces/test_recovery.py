@@ -75,15 +75,10 @@ class Load:
 
 
 def under_load(stood: Stood, meanwhile: Callable[[], object], rate: int = RATE) -> Load:
-    until(lambda: answers(stood), "it answers")
+    until(stood.answers, "it answers")
     load = Load(stood, rate)
     asyncio.run(load.run(meanwhile))
     return load
-
-
-def answers(stood: Stood) -> bool:
-    with stood.client as client:
-        return client.post("/v1/predict", json=stood.example, timeout=5).status_code == 200
 
 
 def applied(stood: Stood, *words: str) -> None:
@@ -129,7 +124,7 @@ def test_a_replica_that_is_killed_takes_what_it_was_answering_along_and_no_more(
         kill(two, replicas[0])
         time.sleep(10)
 
-    until(lambda: answers(two), "it answers")
+    until(two.answers, "it answers")
     asyncio.run(load.run(killed))
     assert len(load.failed) <= max(1, *lost), load.failed
     assert load.answered > 1000
@@ -166,7 +161,7 @@ def test_what_is_killed_is_back_by_itself(service: str, dev: Stood) -> None:
 
 
 def test_the_gateway_is_back_in_three_seconds(dev: Stood) -> None:
-    until(lambda: answers(dev), "it answers")
+    until(dev.answers, "it answers")
     time.sleep(10)  # the engine waits the longer the sooner something ends again
     kill(dev, "gateway")
     began = time.monotonic()
@@ -187,7 +182,7 @@ def test_after_the_engine_was_restarted_all_is_back(dev: Stood) -> None:
     until(lambda: set(dev.containers()) == before, "all containers are there", 120)
     for service in before:
         until(partial(is_well, dev, service), f"{service} is well", 180)
-    until(lambda: answers(dev), "it answers", 60)
+    until(dev.answers, "it answers", 60)
 
 
 def test_a_day_of_schedules_changes_nothing_that_was_applied(dev: Stood) -> None:
@@ -200,7 +195,7 @@ def test_a_day_of_schedules_changes_nothing_that_was_applied(dev: Stood) -> None
         until(lambda: world() > tomorrow, "a day is over", 180)
     finally:
         dev.run("platform", "tandem", "clock", "speed", "1")
-    assert answers(dev)
+    assert dev.answers()
 
 
 def test_the_plan_is_empty_after_all_that(each: Stood) -> None:

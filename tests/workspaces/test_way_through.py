@@ -35,19 +35,6 @@ def docker(*words: str, given: bytes = b"") -> bytes:
     return done.stdout
 
 
-def models(stood: Stood) -> str:
-    return stood.run("platform", "tandem", "models")
-
-
-def is_published(stood: Stood) -> bool:
-    return "as of" in models(stood)
-
-
-def answers(stood: Stood) -> bool:
-    with stood.client as client:
-        return client.post("/v1/predict", json=stood.example).status_code == 200
-
-
 @pytest.fixture(scope="session")
 def approver(prod: Stood, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A person whose word counts in prod."""
@@ -62,25 +49,25 @@ def approver(prod: Stood, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_in_dev_the_first_bundle_takes_traffic_by_itself(dev: Stood) -> None:
-    until(lambda: is_published(dev), "the worker trained and published")
-    until(lambda: answers(dev), "dev answers")
-    assert "champion" in models(dev)
+    until(dev.has_published, "the worker trained and published")
+    until(dev.answers, "dev answers")
+    assert "champion" in dev.models()
 
 
 def test_in_prod_the_first_bundle_waits_for_an_approval(prod: Stood, approver: Path) -> None:
-    until(lambda: is_published(prod), "the worker trained and published")
-    if "champion" not in models(prod):
-        assert not answers(prod)
+    until(prod.has_published, "the worker trained and published")
+    if "champion" not in prod.models():
+        assert not prod.answers()
         refused = prod.run("platform", "tandem", "promote", "1", "--as", "champion", "--reason", "too early", ok=False)
         assert "approv" in refused
         words = ["tandem", "attest", "1", "--as", "approval", "--key", "/dev/stdin", "--reason", "seen"]
         docker("exec", "-i", "tandem-prod-platform", *words, given=approver.read_bytes())
         prod.run("platform", "tandem", "promote", "1", "--as", "champion", "--reason", "approved")
-    until(lambda: answers(prod), "prod answers", 60)
+    until(prod.answers, "prod answers", 60)
 
 
 def test_a_client_with_a_key_of_its_own_is_let_in_and_nobody_else(each: Stood) -> None:
-    until(lambda: answers(each), "it answers")
+    until(each.answers, "it answers")
     each.run("platform", "tandem", "keys", "remove", "shop", ok=False)
     key = each.run("platform", "tandem", "keys", "add", "shop", "--role", "client").strip()
     with each.client as client:
@@ -95,7 +82,7 @@ def test_a_client_with_a_key_of_its_own_is_let_in_and_nobody_else(each: Stood) -
 
 
 def test_prometheus_sees_what_it_should(each: Stood) -> None:
-    until(lambda: answers(each), "it answers")
+    until(each.answers, "it answers")
 
     def ask(query: str) -> dict[str, float]:
         with each.client as client:
@@ -121,7 +108,7 @@ def files(archive: bytes) -> dict[str, bytes]:
 
 
 def test_a_bundle_of_dev_is_the_same_bytes_in_prod(dev: Stood, prod: Stood) -> None:
-    until(lambda: is_published(dev) and is_published(prod), "both have bundles")
+    until(lambda: dev.has_published() and prod.has_published(), "both have bundles")
 
     def exported(stood: Stood, ref: str) -> bytes:
         stood.run("platform", "tandem", "export", ref, "/tmp/release.tar")  # noqa: S108 - a container's tmpfs
@@ -149,7 +136,7 @@ def outside(stood: Stood, name: str, *words: str) -> Iterator[Callable[[], bytes
 
 
 def test_a_replica_that_is_missing_is_told_of_and_so_is_its_return(dev: Stood) -> None:
-    until(lambda: answers(dev), "it answers")
+    until(dev.answers, "it answers")
     webhook = dev.place.secrets / "alertmanager" / "webhook"
     webhook.write_text("http://receiver:8000/")
     (replica,) = [each for name, each in dev.containers().items() if name.startswith("serving")]
@@ -167,4 +154,4 @@ def test_a_replica_that_is_missing_is_told_of_and_so_is_its_return(dev: Stood) -
         assert b"To: ops@example.org" in mailed()
     webhook.write_text("")
     dev.containers()["alertmanager"].restart()
-    until(lambda: answers(dev), "it answers again")
+    until(dev.answers, "it answers again")
