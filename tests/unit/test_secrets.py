@@ -32,6 +32,13 @@ def place(tmp_path: Path) -> Place:
     return Place("dev", tmp_path)
 
 
+def again(place: Place) -> bool:
+    """Make secrets once more, for whoever runs this: root alone writes into what it gave away."""
+    for reader in READERS:
+        (place.secrets / reader).chmod(0o700)
+    return make_secrets(place)
+
+
 def held(place: Place) -> dict[str, str]:
     files = [path for path in place.folder.rglob("*") if path.is_file()]
     return {path.relative_to(place.folder).as_posix(): path.read_text() for path in files}
@@ -40,7 +47,7 @@ def held(place: Place) -> dict[str, str]:
 def test_they_are_made_once(place: Place) -> None:
     assert make_secrets(place)
     before = held(place)
-    assert not make_secrets(place), "nobody came and nobody left"
+    assert not again(place), "nobody came and nobody left"
     assert held(place) == before
 
 
@@ -98,8 +105,7 @@ def test_people_are_let_in_by_the_digest_of_their_password(place: Place) -> None
 
 
 def later(path: Path) -> None:
-    """Change a file of people after all else, for whoever runs this: root alone writes into what it gave away."""
-    (path.parent.parent / "secrets" / "gateway").chmod(0o700)
+    """Change a file of people after all else."""
     moment = max(each.stat().st_mtime for each in path.parent.parent.rglob("*")) + 1
     os.utime(path, (moment, moment))
     os.utime(path.parent, (moment, moment))
@@ -109,12 +115,12 @@ def test_who_comes_is_let_in_and_who_left_is_not(place: Place) -> None:
     make_secrets(place)
     (place.people / "viewer.ada").write_text("of her own\n")
     later(place.people / "viewer.ada")
-    assert make_secrets(place)
+    assert again(place)
     assert "ada" in people(place)
     assert "\tada viewer\n" in (place.secrets / "gateway" / "people").read_text()
     (place.people / "viewer.ada").unlink()
     later(place.people / "admin.admin")
-    assert make_secrets(place)
+    assert again(place)
     assert "ada" not in people(place)
 
 
@@ -124,7 +130,7 @@ def test_a_file_that_names_nobody_is_told(name: str, place: Place) -> None:
     (place.people / name).write_text("x")
     later(place.people / name)
     with pytest.raises(AccessError, match=r"a file is called <role>\.<name>"):
-        make_secrets(place)
+        again(place)
 
 
 def test_who_may_not_give_files_away_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
