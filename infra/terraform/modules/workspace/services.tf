@@ -61,6 +61,11 @@ locals {
         PREFECT_UI_API_URL                     = "/prefect/api"
         PREFECT_UI_STATIC_DIRECTORY            = "/tmp/ui"
         PREFECT_SERVER_METRICS_ENABLED         = "true"
+        # a few schedules need no look each five seconds, which is a quarter of what it takes at rest
+        PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS                    = "60"
+        PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS            = "60"
+        PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS           = "60"
+        PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS = "30"
       })
       networks = ["data", "back"]
       secrets  = true
