@@ -49,7 +49,7 @@ def test_days_are_trained_once_and_a_refused_one_is_done_too(started: Workspace)
     done = run(started, "--due")
     assert done.returncode == 0, done.stderr
     assert days(started) == [AS_OF, AS_OF + DAY]
-    assert done.stdout.splitlines()[-1] == "trained as of 2 days"
+    assert done.stdout.splitlines()[-1] == "trained as of 2024-04-15, 2024-04-16"
     done = run(started, "--due")
     assert (done.returncode, done.stdout) == (0, "no day is due\n")
 
