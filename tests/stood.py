@@ -92,6 +92,12 @@ class Stood:
         return {"instances": [json.loads((ROOT / "problems/flights/example.json").read_text())]}
 
 
+def docker(*words: str, given: bytes = b"") -> bytes:
+    done = subprocess.run(["/usr/bin/env", "docker", *words], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
 def until(true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Wait for what comes."""
     deadline = time.monotonic() + patience

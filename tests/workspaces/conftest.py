@@ -2,16 +2,18 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from stood import KEEP, Stood
+from stood import KEEP, Stood, docker, until
 
 from tandem.errors import MissingError
 from tandem.settings import Settings
-from tandem.workspace import Place
+from tandem.workspace import READERS, Place
 from tasks.containers import NAMED, engine
 
 
@@ -53,6 +55,34 @@ def dev(var: Path) -> Iterator[Stood]:
 @pytest.fixture(scope="session")
 def prod(var: Path) -> Iterator[Stood]:
     yield from _stood("prod", var)
+
+
+@pytest.fixture(scope="session")
+def approver(prod: Stood, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person whose word counts in prod."""
+    key = tmp_path_factory.mktemp("keys") / "ada"
+    if not list((prod.place.secrets / "trust").glob("*.pub")):
+        subprocess.run([sys.executable, "-m", "flows.cli", "signer", "new", str(key)], check=True)
+        public = prod.place.secrets / "trust" / "ada.pub"
+        public.write_bytes(key.with_name("ada.pub").read_bytes())
+        os.chown(public, READERS["trust"], READERS["trust"])
+        public.chmod(0o400)
+    return key
+
+
+@pytest.fixture(scope="session")
+def approved(prod: Stood, approver: Path) -> Stood:
+    """Prod, once its first bundle was approved; until then it takes no traffic."""
+    until(prod.has_published, "the worker trained and published")
+    if "champion" not in prod.models():
+        assert not prod.answers()
+        refused = prod.run("platform", "tandem", "promote", "1", "--as", "champion", "--reason", "too early", ok=False)
+        assert "approv" in refused
+        words = ["tandem", "attest", "1", "--as", "approval", "--key", "/dev/stdin", "--reason", "seen"]
+        docker("exec", "-i", "tandem-prod-platform", *words, given=approver.read_bytes())
+        prod.run("platform", "tandem", "promote", "1", "--as", "champion", "--reason", "approved")
+    until(prod.answers, "prod answers", 60)
+    return prod
 
 
 @pytest.fixture(params=["dev", "prod"])
