@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +74,10 @@ class Stood:
     def models(self) -> str:
         """List what is registered."""
         return self.run("platform", "tandem", "models")
+
+    def now(self) -> datetime:
+        """Say what time it is in its world."""
+        return datetime.fromisoformat(json.loads(self.run("platform", "tandem", "clock", "show", "--json"))["now"])
 
     def has_published(self) -> bool:
         """Say whether a bundle is registered."""

@@ -1,6 +1,7 @@
 """What docs/operations.md tells to run in workspaces that stand is run, in its order."""
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,8 @@ def grown(dev: Stood, prod: Stood) -> Stood:
     until(dev.answers, "dev answers")
     until(prod.has_published, "prod trained and published")
     dev.run("platform", "tandem", "keys", "remove", "till", ok=False)
-    dev.run("platform", "tandem", "clock", "speed", "1440")
-    try:
-        until(lambda: "\n2 " in dev.models(), "a day later there is a second bundle")
-    finally:
-        dev.run("platform", "tandem", "clock", "speed", "1")
+    dev.run("platform", "tandem", "clock", "set", (dev.now() + timedelta(days=1)).isoformat())
+    until(lambda: len(dev.models().splitlines()) > 2, "a day later there is a second bundle")
     return dev
 
 
