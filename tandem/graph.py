@@ -62,6 +62,7 @@ class Graph:
     def mend(self) -> None:
         """Take away what DVC cannot go on with after a kill: half a dvc.lock, and the locks of those who are no more.
 
+        For who is alone at it: a process of another container is nobody here, and its locks would go.
         What dvc.lock said is found again in DVC's cache of runs.
         """
         from dvc.dvcfile import Lockfile  # noqa: PLC0415
@@ -90,8 +91,7 @@ class Graph:
         return {stage.name: {before.name for before in graph.successors(stage)} for stage in graph}
 
     def states(self) -> dict[str, State]:
-        """Say of each stage whether its outputs are what its inputs gave, also after a kill."""
-        self.mend()
+        """Say of each stage whether its outputs are what its inputs gave."""
         with self._repo.lock:
             return {name: self._state(self._stage(name)) for name in self.names}
 
@@ -129,7 +129,7 @@ class Graph:
             causes = list(_causes(exc))
             ended = next(filter(None, (EXIT.search(str(cause)) for cause in causes)), None)
             if ended is None:
-                raise StageError(name, 1, str(causes[-1])) from exc
+                raise StageError(name, 1, str(causes[-1]) or repr(causes[-1])) from exc
             self._restore(name)
             code = int(ended.group(1))
             raise StageError(name, code if code > 0 else 128 - code) from exc  # a signal's number, as shells tell it

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -113,12 +113,16 @@ def status(
 
     Example: tandem status --within 90
     """
+    from tandem.errors import BusyError  # noqa: PLC0415
     from tandem.graph import Graph  # noqa: PLC0415
-    from tandem.schedule import check_lately, last_ended  # noqa: PLC0415
+    from tandem.schedule import PIPELINE, alone, check_lately, last_ended  # noqa: PLC0415
     from tandem.settings import Settings  # noqa: PLC0415
     from tasks.show import status_tables  # noqa: PLC0415
 
-    states, flows = Graph(Path()).states(), last_ended(Settings.load().schedule)
+    graph, schedule = Graph(Path()), Settings.load().schedule
+    with suppress(BusyError), alone(schedule, PIPELINE):  # after a kill; who is at it mends for itself
+        graph.mend()
+    states, flows = graph.states(), last_ended(schedule)
     if as_json:
         say_json(
             {"stages": states, "flows": {name: each and each.model_dump(mode="json") for name, each in flows.items()}}
