@@ -13,12 +13,12 @@ SHELL = [block.text for block in blocks(page("docs/operations.md")) if block.lan
 
 @pytest.fixture
 def grown(dev: Stood, prod: Stood) -> Stood:
-    """Dev answers and has a second bundle, of a day later; prod has one of its own."""
+    """Dev answers and has a second bundle, of a later day; prod has one of its own."""
     until(dev.answers, "dev answers")
     until(prod.has_published, "prod trained and published")
     dev.run("platform", "tandem", "keys", "remove", "till", ok=False)
-    dev.run("platform", "tandem", "clock", "set", (dev.now() + timedelta(days=1)).isoformat())
-    until(lambda: len(dev.models().splitlines()) > 2, "a day later there is a second bundle")
+    dev.run("platform", "tandem", "clock", "set", (dev.now() + timedelta(days=2)).isoformat())
+    until(lambda: len(dev.models().splitlines()) > 2, "a later day has a bundle of its own")
     return dev
 
 
