@@ -17,6 +17,8 @@ from tandem.errors import MissingError, StageError
 
 State = Literal["cached", "changed", "never run", "busy"]
 """Busy: it is being made, or what it needs is."""
+BARS = ("dvc.progress", "dvc_data.callbacks")
+"""The loggers by whose level DVC draws bars on a terminal, into our picture."""
 EXIT = re.compile(r"exited with (-?\d+)")
 
 
@@ -43,6 +45,8 @@ class Graph:
         from dvc.repo import Repo  # noqa: PLC0415
 
         logging.getLogger("dvc").setLevel(logging.ERROR)
+        for bars in BARS:
+            logging.getLogger(bars).setLevel(logging.CRITICAL)
         if not (root / "dvc.yaml").is_file():
             msg = f"{root.resolve()} has no dvc.yaml: run this in the project's folder"
             raise MissingError(msg)

@@ -74,7 +74,7 @@ class Live:
 
         self._since: dict[str, float] = {}
         self._rows: dict[str, tuple[str, float | None, str]] = {}
-        self.drawn = Drawn(get_renderable=self._table, refresh_per_second=8)
+        self.drawn = Drawn(get_renderable=self._table, refresh_per_second=8, redirect_stdout=False)
 
     def started(self, stage: str) -> None:
         """Add its row."""

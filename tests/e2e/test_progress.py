@@ -7,13 +7,14 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
 from commands import environment, tandem
 from conftest import STAGES, Workspace
 
-CHATTER = re.compile(r"prefect|mlflow|dvc|alembic|INFO|WARNING|%\|", re.IGNORECASE)
+CHATTER = re.compile(r"prefect|mlflow|dvc|alembic|INFO|WARNING|%\||files?/s", re.IGNORECASE)
 LONGEST = 120
 DRAWING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -27,7 +28,8 @@ def started(workspace: Workspace) -> Workspace:
 def on_a_terminal(at: Workspace, *words: str) -> tuple[int, str]:
     """Run a command as a person does, and give all that the terminal was sent."""
     ours, theirs = pty.openpty()
-    env = environment(at.root, {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"})
+    termios.tcsetwinsize(theirs, (40, 100))  # on one without a size others draw nothing
+    env = environment(at.root, {"TERM": "xterm-256color"})
     with subprocess.Popen(
         [sys.executable, "-m", "flows.cli", *words], cwd=at.root, env=env, stdin=theirs, stdout=theirs, stderr=theirs
     ) as running:
@@ -56,6 +58,7 @@ def test_on_a_terminal_stages_are_a_live_picture(started: Workspace) -> None:
     for stage in STAGES:
         assert re.search(rf"{stage} +ran +\d+\.\d s", end), stage
     assert "Held-out rows" in plain
+    assert "\x1b" not in plain, "nor what others end colours with, taken for text"
     assert not CHATTER.search(plain)
 
     params.write_text(params.read_text().replace("  ece: 0.10", "  ece: 0.0"))
