@@ -5,14 +5,11 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.shared import BundleOption, JsonOption, chosen, group, read, say, say_json
+from flows.commands.shared import BundleOption, JsonOption, VersionArgument, chosen, group, read, say, say_json
 
 app = group()
 
 REPORT = Path("build/report.html")
-VersionArgument = Annotated[
-    str | None, typer.Argument(metavar="[VERSION]", help="One in the registry: its number, digest or alias.")
-]
 
 
 @app.command()

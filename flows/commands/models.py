@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.shared import BundleOption, JsonOption, group, read, registry, say, say_json
+from flows.commands.shared import (
+    BundleOption,
+    JsonOption,
+    VersionArgument,
+    chosen,
+    group,
+    read,
+    registry,
+    say,
+    say_json,
+)
 
 app = group()
 
@@ -159,18 +169,18 @@ def import_(
 
 
 @app.command()
-def verify(bundle: BundleOption = None) -> None:
+def verify(version: VersionArgument = None, bundle: BundleOption = None) -> None:
     """Prove a bundle by building it again.
 
     From the source that it carries, the locked packages and the landing alone, in a temporary folder. The last
     line is `identical`, `diverges: STAGE FILE VALUE` (exit 4) or `cannot: WHAT IS MISSING` (exit 5); a bundle that is
     damaged itself is no bundle (exit 1).
 
-    Example: tandem verify
+    Example: tandem verify champion
     """
     from flows.verify import verify as flow  # noqa: PLC0415
-    from tandem.bundle import Bundle  # noqa: PLC0415
+    from tandem.settings import Settings  # noqa: PLC0415
 
-    params, settings = read()
-    flow(Bundle.open(bundle or settings.of(params.problem) / "bundle"), settings.landing, say)
+    with chosen(version, bundle) as found:
+        flow(found, Settings.load().landing, say)
     say("identical")

@@ -13,6 +13,9 @@ import typer
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="A bundle's folder; the problem's own if not given.")
 ]
+VersionArgument = Annotated[
+    str | None, typer.Argument(metavar="[VERSION]", help="One in the registry: its number, digest or alias.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 
 

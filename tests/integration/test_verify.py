@@ -68,6 +68,17 @@ def test_other_code_than_made_it_diverges_where_it_shows_first(built: Workspace,
     )
 
 
+def test_a_version_of_the_registry_is_verified_by_its_name(rebuilt: Workspace, tmp_path: Path) -> None:
+    beside = {"TANDEM_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    assert tandem(rebuilt.root, "publish", beside=beside).returncode == 0
+    digest = Bundle.open(rebuilt.data / "bundle").digest
+    done = tandem(rebuilt.root, "verify", digest[:12], beside=beside)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "identical"), done.stderr
+    assert digest in done.stdout
+    done = tandem(rebuilt.root, "verify", "7", beside=beside)
+    assert (done.returncode, done.stderr) == (1, f"there is no version '7'; there are 1 ({digest[:12]})\n")
+
+
 def test_a_raw_file_that_changed_by_a_byte_diverges(rebuilt: Workspace) -> None:
     raw = min(rebuilt.settings.landing.iterdir())
     raw.chmod(0o644)
