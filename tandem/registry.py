@@ -362,14 +362,17 @@ def _means(version: Version, ref: str) -> bool:
 
 
 def champions(events: Sequence[dict[str, Any]]) -> list[str]:
-    """List the champions that a rollback goes back through: each promotion adds one, each rollback takes one."""
+    """List the champions that a rollback goes back through: each promotion adds one, each rollback takes one.
+
+    Where nobody is champion, "" stands at the end, until somebody is.
+    """
     line: list[str] = []
     for event in events:
         if "state" not in event:
             continue
-        champion = event["state"]["champion"]
-        if event["event"] == "rollback":
+        champion = event["state"]["champion"] or ""
+        if event["event"] == "rollback" or line[-1:] == [""]:
             line = line[:-1]
-        elif champion and line[-1:] != [champion]:
+        if event["event"] != "rollback" and line[-1:] != [champion] and (line or champion):
             line.append(champion)
     return line

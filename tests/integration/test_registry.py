@@ -55,6 +55,8 @@ def test_rollback_returns_to_the_champion_before(registry: Registry) -> None:
     for ref in ("1", "2", "3"):
         promote(registry, ref, "champion", None, "newer")
     assert rollback(registry, "bad").champion == digest(2)
+    promote(registry, "none", "champion", None, "nobody, rather")
+    assert rollback(registry, "rather not").champion == digest(2)
     assert rollback(registry, "worse").champion == digest(1)
     with pytest.raises(RegistryError, match="no champion before"):
         rollback(registry, "nothing left")

@@ -110,6 +110,12 @@ def test_rollbacks_go_back_one_champion_each() -> None:
     assert champions([*told, event("rollback", B), event("rollback", A)]) == [A]
     assert champions([*told, event("rollback", B), event("promote", C)]) == [A, B, C]
     assert champions([event("withdraw", None)]) == []
+    gone = [*told, event("withdraw", None)]
+    assert champions(gone) == champions([*gone, event("withdraw", None)]) == [A, B, C, ""], (
+        "another role's was no change"
+    )
+    assert champions([*gone, event("rollback", C)]) == champions([*gone, event("promote", C)]) == [A, B, C]
+    assert champions([*gone, event("promote", A)]) == [A, B, C, A]
     assert champions([event("promote", A), event("promote", A)]) == [A], "a share was changed"
 
 
