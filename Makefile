@@ -93,6 +93,7 @@ repro: $(VENV)/run ## Run the pipeline's changed stages with DVC
 	dvc repro
 
 run: $(VENV)/run ## Data to a served model: run the pipeline, publish, sync and serve (PORT=8080)
+	tandem serve --check  # not after minutes
 	tandem run
 	tandem publish
 	tandem sync

@@ -19,15 +19,14 @@ from tandem.workers import Workers, reserved
 
 def serve(folder: Path | None, params: Params, settings: Settings, address: tuple[str, int], count: int = 1) -> int:
     """Bring what is served and what is known up to date, and answer; give the code to end with."""
-    problem = load_problem(params.problem)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # so that nothing it loads stays
-        synced = apart.submit(prepare, params, settings, named=folder is not None).result()
-    if synced.reason:
-        sys.stderr.write(f"{synced.line}\n")
-    if folder is None and not (settings.serving / TRAFFIC).exists():
-        folder = own_bundle(synced, settings, problem.name)
-    host = address[0]
+    problem, host = load_problem(params.problem), address[0]
     with reserved(*address) as taken:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # so that nothing it loads stays
+            synced = apart.submit(prepare, params, settings, named=folder is not None).result()
+        if synced.reason:
+            sys.stderr.write(f"{synced.line}\n")
+        if folder is None and not (settings.serving / TRAFFIC).exists():
+            folder = own_bundle(synced, settings, problem.name)
         words = ["--host", host, "--port", str(taken), *(["--bundle", str(folder)] if folder else [])]
         words += ["--standing", params.as_of.isoformat()] if problem.replayed else []
         beside = [sys.executable, "-m", "flows.cli", "sync", "--watch", "--refresh", "--attached"]

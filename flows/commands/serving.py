@@ -26,6 +26,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65535, help="Port to listen on.")] = 8080,
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Processes that share the port.")] = 1,
+    *,
+    checking: Annotated[bool, typer.Option("--check", help="End here if the port can be listened on.")] = False,
 ) -> None:
     """Answer predictions over HTTP.
 
@@ -34,6 +36,11 @@ def serve(
 
     Example: tandem serve --port 9000 --workers 2
     """
+    if checking:
+        from tandem.workers import reserved  # noqa: PLC0415
+
+        with reserved(host, port):
+            return
     from flows.serve import serve as flow  # noqa: PLC0415
 
     params, settings = read()

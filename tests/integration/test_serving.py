@@ -317,11 +317,17 @@ def test_a_worker_serves_without_frames_and_trainers(built: Workspace) -> None:
     assert loaded & FORBIDDEN == set()
 
 
-def test_a_port_that_another_has_is_told(server: tuple[str, str], built: Workspace) -> None:
+@pytest.mark.parametrize("more", [(), ("--check",)])
+def test_a_port_that_another_has_is_told(server: tuple[str, str], built: Workspace, more: tuple[str, ...]) -> None:
     port = server[0].rpartition(":")[2]
-    told = tandem(built.root, "serve", "--port", port)
-    assert told.returncode == 1
-    assert f"127.0.0.1:{port} cannot be listened on" in told.stderr
+    told = tandem(built.root, "serve", "--port", port, *more)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith(f"127.0.0.1:{port} cannot be listened on"), "and nothing was done before"
+
+
+def test_a_port_that_is_free_can_be_checked(built: Workspace) -> None:
+    told = tandem(built.root, "serve", "--port", "0", "--check")
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
 def test_a_time_without_a_zone_is_utc(answering: Answering) -> None:
