@@ -1,6 +1,7 @@
 """Facts as text for a terminal."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # numpy and polars, where nothing is to be shown of them
 
 FIGURES = ("auc", "average_precision", "log_loss", "brier", "ece")
 MOST = 60
+DIGEST = re.compile("[0-9a-f]{64}")
 BAR, WIDTH = "█", 40
 
 
@@ -151,6 +153,8 @@ def diff_report(result: dict[str, Any], *, markdown: bool) -> str:
 
 def _short(value: object) -> str:
     text = "" if value is None else str(value)
+    if DIGEST.fullmatch(text):
+        return text[:12]
     return text if len(text) <= MOST else f"{text[: MOST - 3]}..."
 
 

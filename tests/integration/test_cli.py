@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import os
 import shutil
 import subprocess
@@ -348,6 +349,8 @@ def test_diff_is_drawn_for_a_terminal_or_a_review(
         "## params",
         "## figures, b less a",
     ]
+    there = Bundle.open(built.data / "bundle").json("inputs.json")["environment"]
+    assert re.search(rf"environment[ |]+{there[:12]}[ |]+{'0' * 12}[ |]*$", out, re.MULTILINE), "digests as elsewhere"
     overall, cut = (
         next(line for line in out.splitlines() if line.removeprefix("| ").startswith(g)) for g in ("all", "depot = B1")
     )
