@@ -153,7 +153,8 @@ def land(
 
     params, settings = read()
     pin = flow(source, file, params, settings, fetch)
-    say(f"landed {pin.sha256[:12]} as {pin.source}, facts known {' to '.join(pin.known or ('always',))}")
+    known = f"facts known {' to '.join(pin.known)}" if pin.known else "no facts"
+    say(f"landed {pin.sha256[:12]} as {pin.source}, {known}")
 
 
 @app.command()

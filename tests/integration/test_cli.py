@@ -376,7 +376,7 @@ def test_land_takes_a_file_in_and_refuses_one_that_is_not_what_it_should_be(
     code, out, _ = tandem("land", source, str(file), folder=root)
     assert code == 0
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert out == f"landed {digest[:12]} as parcels/{source}, facts known always\n"
+    assert out == f"landed {digest[:12]} as parcels/{source}, no facts\n"
     assert digest in (root / "data" / "sources.lock").read_text()
     code, _, err = tandem("land", "letters", str(file), folder=root)
     assert (code, err) == (1, "problem parcels has no source 'letters': it has depots, orders, events\n")
