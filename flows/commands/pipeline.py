@@ -45,7 +45,10 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     if sum((advance, due, since is not None)) > 1:
         msg = "--advance, --due and --from are three ways to set as_of: give one"
         raise typer.BadParameter(msg)
+    from tandem.problem import load_problem  # noqa: PLC0415
+
     params, settings = read()
+    load_problem(params.problem)  # DVC would say of one that is not there no more than a path
     signal.signal(signal.SIGTERM, _ended)
     with _prefect() if in_prefect else nullcontext():
         if since and until:

@@ -237,6 +237,14 @@ def test_a_stage_that_cannot_begin_says_why(tandem: Tandem, committed: Workspace
 
 
 @using_dvc
+def test_run_names_a_problem_that_is_not_there(tandem: Tandem, committed: Workspace) -> None:
+    params = committed.root / "params.yaml"
+    params.write_text(params.read_text().replace("problem: parcels", "problem: unicorns"))
+    code, out, err = tandem("run", folder=committed.root)
+    assert (code, out) == (1, "")
+    assert err == "params.yaml names problem 'unicorns', but there is no problems/unicorns/\n"
+
+
 def test_a_forced_run_runs_what_has_not_changed(committed: Workspace) -> None:
     graph = Graph(committed.root)
     assert not graph.run("evaluate").ran
