@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 .SILENT:
+.NOTPARALLEL:
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: help setup fmt check unit test e2e infra workspaces mutation repro run publish serve images up plan down status backup restore report bench clean features
 
@@ -145,4 +146,4 @@ lock: $(VENV)/uv ## Resolve pyproject.toml anew into the locks
 	uv pip compile --quiet --universal --generate-hashes --no-header requirements-uv.in -o requirements-uv.lock
 
 clean: ## Delete what can be made again: .venv, caches, data (var/ stays)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* data/*/
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build dvc_plots data/*/
