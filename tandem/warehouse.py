@@ -56,6 +56,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def bare(sql: str) -> str:
+    """Return a query as it can stand in another one."""
+    return sql.strip().rstrip(";")
+
+
 def parquet(path: Path) -> str:
     """Say in SQL how the rows of a Parquet file, or of all that a pattern finds, are got at."""
     return f"read_parquet({quoted(str(path.resolve()))})"
@@ -99,8 +104,8 @@ class Desk:
 
         """
         with _explained(sql):
-            rows = self._con.sql(sql)
-            return dict(zip(rows.columns, map(str, rows.types), strict=True))
+            found = self._con.execute(f"describe from ({bare(sql)}\n)").fetchall()
+        return {name: kind for name, kind, *_ in found}
 
     def write(self, sql: str, target: Path, columns: str = "*") -> int:
         """Write what a query gives as Parquet, and count its rows; none passes through Python.
@@ -110,8 +115,7 @@ class Desk:
 
         """
         options = f"format parquet, compression {COMPRESSION}, row_group_size {ROW_GROUP}"
-        bare = sql.strip().rstrip(";")
-        copy = f"copy (select {columns} from ({bare}\n)) to {quoted(str(target.resolve()))} ({options})"
+        copy = f"copy (select {columns} from ({bare(sql)}\n)) to {quoted(str(target.resolve()))} ({options})"
         with _explained(sql):
             return int(self._con.execute(copy).fetchall()[0][0])
 
@@ -187,13 +191,10 @@ class Warehouse(Desk):
         """Select what was known before `as_of`: the one predicate."""
         return f"select * from {relation} where known_at < timestamp {quoted(str(self._as_of))}"
 
-    def known_of(self, sql: str) -> "pl.DataFrame":
-        """Run a query whose rows have a `known_at` of their own, and keep what was known."""
-        return self.query(self.known(f"({sql}\n)"))
-
-    def requests(self, sql: str) -> "pl.DataFrame":
-        """Run a query whose rows are requests, and keep those made before `as_of`."""
-        return self.query(f"select * from ({sql}\n) where moment < timestamp {quoted(str(self._as_of))}")
+    def requests(self, sql: str, *order: str) -> "pl.DataFrame":
+        """Run a query whose rows are requests, and give those made before `as_of` in an order."""
+        by = f" order by {', '.join(map(identifier, order))}" if order else ""
+        return self.query(f"select * from ({sql}\n) where moment < timestamp {quoted(str(self._as_of))}{by}")
 
     def published(self) -> "pl.DataFrame":
         """Give the digest of the facts that are published at each tick; a fact is told by the raw line it is of."""
