@@ -5,7 +5,7 @@ from tandem.params import Params
 from tandem.problem import load_problem
 from tandem.run import entry, operation
 from tandem.settings import Settings
-from tandem.warehouse import ROW_GROUP, Warehouse
+from tandem.warehouse import COMPRESSION, ROW_GROUP, Desk, Warehouse
 from tasks.training_set import (
     describe,
     labels_of,
@@ -27,10 +27,11 @@ def training_set(params: Params, settings: Settings) -> None:
     with Warehouse.open(data / "facts", params.as_of, params.features.tick) as warehouse:
         asked = requests_of(problem, warehouse, params.features)
         labels = labels_of(asked, problem, warehouse)
-        features = with_features(with_views(asked, spec, warehouse, data / "views"), spec, warehouse)
+    with Desk.at() as desk:  # one of its own: what the other took is given back
+        features = with_features(with_views(asked, spec, desk, data / "views"), spec, desk)
     rows = with_split(features, labels, params.split, params.as_of)
     with atomic_folder(data / "training_set") as folder:
-        rows.write_parquet(folder / "rows.parquet", row_group_size=ROW_GROUP)
+        rows.write_parquet(folder / "rows.parquet", row_group_size=ROW_GROUP, compression=COMPRESSION)
         spec.save(folder / "features.json")
     write_json(data / "reports" / "training_set.json", summary(rows, spec))
 

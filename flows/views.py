@@ -14,8 +14,10 @@ def views(params: Params, settings: Settings) -> None:
     """Run every view over the facts known at `as_of`."""
     problem = load_problem(params.problem)
     data = settings.of(problem.name)
-    opened = Warehouse.open(data / "facts", params.as_of, params.features.tick)
-    with opened as warehouse, atomic_folder(data / "views") as folder:
+    with (
+        atomic_folder(data / "views") as folder,
+        Warehouse.open(data / "facts", params.as_of, params.features.tick, into=folder) as warehouse,
+    ):
         write_views(problem, warehouse, folder)
 
 

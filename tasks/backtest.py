@@ -30,10 +30,13 @@ from tasks.views import write_views
 def future_rows(problem: Problem, bundle: Bundle, facts: Path, until: datetime) -> pl.DataFrame:
     """Make the rows of all requests from the bundle's day on whose label is known before `until`."""
     spec = bundle.spec
-    with TemporaryDirectory(prefix="tandem-") as folder, Warehouse.open(facts, until, spec.grid.tick) as warehouse:
-        write_views(problem, warehouse, Path(folder))
+    with (
+        TemporaryDirectory(prefix="tandem-") as temporary,
+        Warehouse.open(facts, until, spec.grid.tick, into=(folder := Path(temporary))) as warehouse,
+    ):
+        write_views(problem, warehouse, folder)
         asked = requests_of(problem, warehouse, spec.grid).filter(pl.col("moment") >= bundle.as_of)
-        features = with_features(with_views(asked, spec, warehouse, Path(folder)), spec, warehouse)
+        features = with_features(with_views(asked, spec, warehouse, folder), spec, warehouse)
         labels = labels_of(asked, problem, warehouse)
         rows = pl.concat([features, labels], how="horizontal").filter(pl.col("label").is_not_null())
     if rows.is_empty():

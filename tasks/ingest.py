@@ -6,8 +6,10 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from tandem.errors import ProblemError, SourceError
 from tandem.files import digest_of, write_json
 from tandem.problem import Problem, Source
 from tandem.run import step
-from tandem.warehouse import Connection, connect
+from tandem.warehouse import COMPRESSION, Connection, connect
 from tasks import reading
 from tasks.reading import read_raw
 
@@ -41,7 +43,7 @@ class Gate:
         """Begin with no rows."""
         self._landing = landing
         self._contracts: dict[str, Contract] = spec.contracts.SOURCES | spec.contracts.FACTS
-        self._refused = [pl.DataFrame(schema=QUARANTINE)]
+        self._refused: dict[str, pl.DataFrame] = {}
         self._counts: dict[str, Any] = {}
 
     def admit(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -52,15 +54,19 @@ class Gate:
         except SchemaError as exc:
             msg = f"{name}: {str(exc).splitlines()[0]}"
             raise ProblemError(msg) from exc
-        self._refused.append(_quarantined(name, failure.details(), contract))
+        if len(failure):
+            self._refused[name] = _quarantined(name, failure.details(), contract)
         counted = {"rows": frame.height, "accepted": accepted.height, "quarantined": len(failure)}
         self._counts[name] = counted | {"rules": dict(sorted(failure.counts().items()))}
         return accepted
 
     def write(self, folder: Path) -> None:
-        """Write what was refused, and what was counted."""
-        write_json(folder / "counts.json", self._counts)
-        pl.concat(self._refused).write_parquet(folder / "quarantine.parquet")
+        """Write what was refused, and what was counted, in an order that does not tell which kind came first."""
+        write_json(
+            folder / "counts.json", {name: self._counts[name] for name in self._contracts if name in self._counts}
+        )
+        refused = (self._refused[name] for name in self._contracts if name in self._refused)
+        pl.concat([pl.DataFrame(schema=QUARANTINE), *refused]).write_parquet(folder / "quarantine.parquet")
 
 
 def _quarantined(name: str, refused: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -107,30 +113,40 @@ class Mapper:
         """Map one landed file, through the contracts of its rows and its facts; no frame outlives what it is for."""
         name, gate = self.source.name, Gate(landing, self.spec)
         with connect() as con:
-            for other, rows in self.beside.items():
-                con.register(other, rows)
+            self._look_up(con)
             contract = self.spec.contracts.SOURCES[name]
             con.register("raw", gate.admit(name, read_raw(raw, self.source, contract)).drop("landing"))
             with _named(self.spec, name):
                 con.sql(_sql(self.spec, name)).create(name)
             con.unregister("raw")
-            for kind in self.source.kinds:
-                _write_months(self._facts(con, kind, gate), folder / kind)
+            with ThreadPoolExecutor(processor.THREADS) as pool:
+                list(pool.map(partial(self._write_kind, con, gate, folder), self.source.kinds))
         gate.write(folder)
 
-    def _facts(self, con: Connection, kind: str, gate: Gate) -> pl.DataFrame:
-        with _named(self.spec, kind):
-            facts = con.sql(_sql(self.spec, kind)).pl()
-        return _once(gate.admit(kind, facts), self.spec.contracts.FACTS[kind], "row")
+    def _look_up(self, con: Connection) -> None:
+        for other, rows in self.beside.items():
+            con.register(other, rows)
+
+    def _write_kind(self, con: Connection, gate: Gate, folder: Path, kind: str) -> None:
+        with con.cursor() as own, _named(self.spec, kind):
+            self._look_up(own)
+            facts = own.sql(_sql(self.spec, kind)).pl()
+        _write_months(_once(gate.admit(kind, facts), self.spec.contracts.FACTS[kind], "row"), folder / kind)
 
 
 def _once(facts: pl.DataFrame, contract: Contract, *origin: str) -> pl.DataFrame:
     """Put facts in their one order, which ends with where they came from; one said before is not said again."""
     said = _said(contract)
     first = ["known_at", *contracts.marked(contract, contracts.KEY)]
-    ordered = facts.sort(list(dict.fromkeys([*first, *said, *origin])))
-    again = pl.all_horizontal(pl.col(said).eq_missing(pl.col(said).shift()))
-    return ordered.filter(~again)
+    ordered = facts.sort(first)
+    if not ordered.select(_again(first).any()).item():  # then no other column has a say, and nothing is said twice
+        return ordered
+    return facts.sort(list(dict.fromkeys([*first, *said, *origin]))).filter(~_again(said))
+
+
+def _again(names: list[str]) -> pl.Expr:
+    """Tell the rows that are as the one before them."""
+    return pl.all_horizontal(pl.col(names).eq_missing(pl.col(names).shift()))
 
 
 def _write_months(facts: pl.DataFrame, folder: Path) -> None:
@@ -138,7 +154,7 @@ def _write_months(facts: pl.DataFrame, folder: Path) -> None:
     folder.mkdir()
     start = 0
     for rows, month in facts.select(MONTH.rle().struct.unnest()).iter_rows():
-        facts.slice(start, rows).write_parquet(folder / f"{month:%Y-%m}.parquet")
+        facts.slice(start, rows).write_parquet(folder / f"{month:%Y-%m}.parquet", compression=COMPRESSION)
         start += rows
 
 
@@ -236,7 +252,7 @@ def _merge(paths: list[Path], contract: Contract, target: Path) -> None:
         shutil.copyfile(paths[0], target)
     else:
         facts = pl.concat(pl.read_parquet(path) for path in paths)
-        _once(facts, contract, "landing", "row").write_parquet(target)
+        _once(facts, contract, "landing", "row").write_parquet(target, compression=COMPRESSION)
 
 
 @step

@@ -1,9 +1,11 @@
 """What was known at each tick, for who scores many requests at once: the views as training has them, or a snapshot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import polars as pl
@@ -19,12 +21,12 @@ from tandem.problem import Problem
 from tandem.run import step
 from tandem.settings import Settings
 from tandem.snapshots import Snapshot
-from tandem.views import VALID_FROM, View, ViewSpec
+from tandem.views import VALID_FROM, ViewSpec
 from tandem.warehouse import Warehouse
 from tasks.ingest import all_parts, facts_in_cache
 from tasks.landing import landed_files
 from tasks.requests import TYPES
-from tasks.views import read_specs, read_view, run_view, share_macros
+from tasks.views import read_specs, read_view, write_views
 
 Read = Callable[[str], pl.DataFrame]
 Change = Callable[[ViewSpec, pl.DataFrame], pl.DataFrame]
@@ -58,7 +60,7 @@ def known_until(latest: datetime, spec: FeatureSpec, place: Place, change: Chang
     data = place.settings.of(place.problem.name)
     as_of = Bundle.open(data / "bundle").as_of if (data / "bundle" / MANIFEST).is_file() else None
     if as_of and latest <= as_of and (data / "views" / "views.json").is_file():
-        _check(spec, {view.name: view for view in read_specs(data / "views")})
+        _check(spec, read_specs(data / "views"))
         read: Read = partial(read_view, data / "views")
         newest = as_of
     else:
@@ -72,14 +74,16 @@ def _made(spec: FeatureSpec, place: Place, until: datetime) -> dict[str, pl.Data
     problem, _, settings = place
     landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
     facts = facts_in_cache(all_parts(landed, problem, settings.cache), problem, settings.cache)
-    with Warehouse.open(facts, until, spec.grid.tick) as warehouse:
-        share_macros(problem, warehouse)
-        made = {view.name: run_view(view, warehouse) for view in View.load_all(problem.folder / "views")}
-    _check(spec, {name: found for name, (found, _) in made.items()})
-    return {view.name: made[view.name][1] for view in spec.views}
+    with (
+        TemporaryDirectory(prefix="tandem-") as temporary,
+        Warehouse.open(facts, until, spec.grid.tick, into=(folder := Path(temporary))) as warehouse,
+    ):
+        _check(spec, write_views(problem, warehouse, folder))
+        return {view.name: read_view(folder, view.name) for view in spec.views}
 
 
-def _check(spec: FeatureSpec, found: Mapping[str, ViewSpec]) -> None:
+def _check(spec: FeatureSpec, made: Sequence[ViewSpec]) -> None:
+    found = {view.name: view for view in made}
     for view in spec.views:
         other = found.get(view.name)
         if other is None or (other.keys, list(other.values.items())) != (view.keys, list(view.values.items())):

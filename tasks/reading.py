@@ -22,10 +22,9 @@ from tandem.contracts import Contract, required, sql_types
 from tandem.errors import LONGEST, SourceError, brief
 from tandem.problem import Source
 from tandem.run import step
-from tandem.warehouse import Connection, connect, identifier, quoted
+from tandem.warehouse import INTEGERS, Connection, connect, identifier, parquet, quoted
 
 LINE = re.compile(r"\bLine: (\d+)")
-INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 PARQUET: dict[str, tuple[str, ...]] = {
     "VARCHAR": ("VARCHAR",),
     "BIGINT": INTEGERS,
@@ -98,7 +97,7 @@ class Table:
             case "jsonl":
                 return self._objects("error('a line')")
             case _:
-                return f"read_parquet({quoted(str(self.path))})"
+                return parquet(self.path)
 
     def _lines(self, types: dict[str, str]) -> str:
         options = "header=true, auto_detect=false, delim=',', quote='\"', escape='\"', strict_mode=true"

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 from operator import xor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import polars as pl
@@ -21,10 +22,10 @@ from tandem.problem import Problem
 from tandem.run import step
 from tandem.snapshots import About, Named, Snapshot, write_snapshot
 from tandem.vectors import Values
-from tandem.views import VALID_FROM, View, ViewSpec
+from tandem.views import VALID_FROM, ViewSpec
 from tandem.warehouse import Warehouse
 from tasks import views as run
-from tasks.views import run_view, share_macros
+from tasks.views import read_view, write_views
 
 log = logging.getLogger(__name__)
 
@@ -103,15 +104,16 @@ def _run(known: Knowledge, base: Snapshot | None, first: datetime) -> tuple[View
     rows: Rows = base.rows() if base else {}
     changed: Changed = defaultdict(list)
     since = base.tick - known.problem.lookback if base and known.problem.lookback else None
-    with Warehouse.open(known.facts, known.until, known.grid.tick, since) as opened:
-        share_macros(known.problem, opened)
-        for view in View.load_all(known.problem.folder / "views"):
-            spec, frame = run_view(view, opened)
-            names[view.name] = (spec.keys, tuple(spec.values))
-            standing = rows.setdefault(view.name, {})
-            for tick, key, values in _in_time(spec, frame, base.tick if base else None, first):
+    with (
+        TemporaryDirectory(prefix="tandem-") as temporary,
+        Warehouse.open(known.facts, known.until, known.grid.tick, since, into=(folder := Path(temporary))) as opened,
+    ):
+        for spec in write_views(known.problem, opened, folder):
+            names[spec.name] = (spec.keys, tuple(spec.values))
+            standing = rows.setdefault(spec.name, {})
+            for tick, key, values in _in_time(spec, read_view(folder, spec.name), base.tick if base else None, first):
                 if tick > first:
-                    changed[tick].append((view.name, key, values))
+                    changed[tick].append((spec.name, key, values))
                 else:
                     _begin(standing, key, values)
     return names, rows, changed

@@ -1,5 +1,7 @@
 """Requests as they would have been made, with what was known then, and the labels that are known by now."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from tandem.expressions import Expressions, Type
 from tandem.features import NUMBERS, SLICE, Feature, FeatureSpec
 from tandem.params import Params, SplitParams
 from tandem.problem import Problem
+from tandem.processor import THREADS
 from tandem.run import step
 from tandem.views import VALID_FROM, ViewSpec
-from tandem.warehouse import Warehouse
+from tandem.warehouse import Desk, Warehouse, identifier
 from tasks.views import read_view
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all instants are UTC
@@ -85,51 +88,59 @@ def newest_tick(moment: datetime, params: Grid) -> datetime:
 @step
 def requests_of(problem: Problem, warehouse: Warehouse, params: Grid) -> pl.DataFrame:
     """Give every request that would have been made by now, in the order of time, each with the tick it may use."""
-    asked = warehouse.requests(problem.sql("requests"))
+    asked = warehouse.requests(problem.sql("requests"), "moment", *problem.keys)
     contract: Contract = problem.contracts.Request
     contract.validate(asked.select(contract.column_names()))
-    return asked.sort("moment", *problem.keys).with_columns(due_tick(pl.col("moment"), params).alias(DUE))
+    return asked.with_columns(due_tick(pl.col("moment"), params).alias(DUE))
 
 
 @step
-def with_views(requests: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, folder: Path) -> pl.DataFrame:
+def with_views(requests: pl.DataFrame, spec: FeatureSpec, desk: Desk, folder: Path) -> pl.DataFrame:
     """Join to each request the views' rows that were true at its tick; what only the model reads is as it reads it."""
     request = spec.request()
     read = {*spec.rates, *(name for expression in request.expressions for name in expression.columns)}
     keys = sorted({key for view in spec.views for key in view.keys} - set(spec.fields))
-    joined = requests
-    if keys:
-        made = warehouse.query(request.sql_of(keys), request=requests)
-        joined = pl.concat([requests, made], how="horizontal")
-    for view in spec.views:
-        narrow = [name for name in view.values if name in spec.names and name not in read]
-        joined = joined.join_asof(
-            read_view(folder, view.name),
-            left_on=DUE,
-            right_on=VALID_FROM,
-            by=list(view.keys),
-            strategy="backward",
-            check_sortedness=False,  # both are sorted by time within a key, which is all that it takes
-        ).select(pl.exclude(VALID_FROM, *narrow), _as_input(pl.col(narrow)))
-    return joined.drop(keys)
+    asked = requests.with_columns(desk.query(request.sql_of(keys), request=requests)) if keys else requests
+
+    def values_of(view: ViewSpec) -> list[pl.Series]:
+        standing = _standing(asked, view, folder)
+        return [_as_input(each) if each.name in spec.names and each.name not in read else each for each in standing]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return requests.with_columns(column for columns in pool.map(values_of, spec.views) for column in columns)
 
 
-def _as_input(numbers: pl.Expr) -> pl.Expr:
+def _standing(asked: pl.DataFrame, view: ViewSpec, folder: Path) -> Iterator[pl.Series]:
+    """Give each value of a view as it stood at the requests' ticks; no more than one is in memory as a whole."""
+    found = asked.select(DUE, *view.keys).join_asof(
+        read_view(folder, view.name, *view.keys, VALID_FROM).with_row_index("at"),
+        left_on=DUE,
+        right_on=VALID_FROM,
+        by=list(view.keys),
+        strategy="backward",
+        check_sortedness=False,  # both are sorted by time within a key, which is all that it takes
+    )["at"]
+    for name in view.values:
+        yield read_view(folder, view.name, name)[name].rechunk().gather(found)
+
+
+def _as_input(numbers: pl.Series) -> pl.Series:
     """Make numbers what the model is fed: by way of a double, as a large integer goes that comes by JSON."""
     return numbers.cast(pl.Float64).cast(pl.Float32)
 
 
 @step
-def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse) -> pl.DataFrame:
+def with_features(joined: pl.DataFrame, spec: FeatureSpec, desk: Desk) -> pl.DataFrame:
     """Compute the request features, and keep what the model, its baselines and its judges need."""
-    made = warehouse.query(spec.request_sql, request=joined)
+    made = desk.query(spec.request_sql, request=joined.select(~selectors.by_dtype(pl.Float32)))
     known = pl.concat([joined, made], how="horizontal")
-    slices = warehouse.query(spec.slices_sql, request=known.select(*spec.fields, *made.columns))
+    slices = desk.query(spec.slices_sql, request=known.select(*spec.fields, *made.columns))
     if bad := [name for name, kind in slices.schema.items() if kind != pl.String()]:
         msg = f"slices.sql: {', '.join(bad)} must be text, for a slice is named by its value"
         raise ProblemError(msg)
     kept = list(dict.fromkeys(["moment", *spec.keys, *(name for name in spec.rates if name not in spec.names)]))
-    inputs = known.select(spec.names).with_columns(_as_input(~selectors.by_dtype(pl.Float32)))
+    inputs = known.select(spec.names)
+    inputs = inputs.with_columns(_as_input(each) for each in inputs if each.dtype != pl.Float32)
     if endless := [each.name for each in inputs if each.is_infinite().any()]:
         msg = f"{', '.join(endless)}: infinite in some rows; where it is a quotient, divide by nullif(..., 0)"
         raise ProblemError(msg)
@@ -138,11 +149,22 @@ def with_features(joined: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse)
 
 @step
 def labels_of(requests: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> pl.DataFrame:
-    """Give the outcome of each request, where it is known by now."""
-    labels = warehouse.known_of(problem.sql("label")).rename({"known_at": "label_known_at"})
-    keys = list(problem.keys)
-    asked = requests.select(keys)
-    return asked.join(labels, on=keys, how="left", maintain_order="left", validate="1:1").drop(keys)
+    """Give the outcome of each request, where it is known by now.
+
+    Raises:
+        ProblemError: two requests, or two labels, have one key.
+
+    """
+    asked = requests.select(problem.keys)
+    keys, known = ", ".join(map(identifier, problem.keys)), warehouse.known(f"({problem.sql('label')}\n)")
+    joined = f"from request left join ({known}) using ({keys}) select * exclude (nr, {keys}) order by nr"
+    labels = warehouse.query(joined, request=asked.with_row_index("nr"))
+    if twice := [
+        name for name, rows in (("requests", asked.n_unique()), ("label", labels.height)) if rows != asked.height
+    ]:
+        msg = f"{twice[0]}.sql gives two rows for one {keys}"
+        raise ProblemError(msg)
+    return labels.rename({"known_at": "label_known_at"})
 
 
 @step

@@ -61,7 +61,7 @@ changes as (
 ),
 sums as (
     select
-        a, b, tick, lead((a, b, tick)) over () as next,
+        a, b, tick, lead(a) over () as next_a, lead(b) over () as next_b, lead(tick) over () as next_tick,
         sum(if(hours in (0, 1), dep, 0)) over w as dep1,
         sum(if(hours in (0, 1), arr, 0)) over w as arr1,
         sum(if(hours in (0, 3), dep, 0)) over w as dep3,
@@ -83,7 +83,7 @@ select
     mean_of(dep24) as dep_24h,
     mean_of(arr24) as arr_24h
 from sums
-where next is distinct from (a, b, tick);
+where next_tick is distinct from tick or next_a is distinct from a or next_b is distinct from b;
 
 -- grain: one row per key and tick at which the number of departures that are overdue changes
 create macro overdue_by(key_a, key_b) as table

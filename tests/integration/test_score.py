@@ -165,7 +165,7 @@ def test_csv_and_queries_give_what_parquet_gives(scoring: Scoring, asked: pl.Dat
 def test_what_became_known_after_the_bundles_day_is_made_from_the_facts(scoring: Scoring, tmp_path: Path) -> None:
     own, bundle = scoring.own, scoring.bundle
     spec, problem, until = bundle.spec, load_problem("parcels"), bundle.as_of + timedelta(days=2)
-    with Warehouse.open(own.data / "facts", until, spec.grid.tick) as warehouse:
+    with Warehouse.open(own.data / "facts", until, spec.grid.tick, into=tmp_path) as warehouse:
         later = requests_of(problem, warehouse, spec.grid).filter(pl.col("moment") >= bundle.as_of - timedelta(days=1))
         write_views(problem, warehouse, tmp_path)
         rows = with_features(with_views(later, spec, warehouse, tmp_path), spec, warehouse)

@@ -109,4 +109,4 @@ def test_as_of_cuts_what_is_known_at_it(facts: Path, grid: Grid, as_of: str, see
         assert opened.query("select * from seen").height == seen
         asked = "select timestamp '2013-03-10 12:30' as moment"
         assert opened.requests(asked).height == seen
-        assert opened.known_of("select known_at from seen").height == seen
+        assert opened.query(opened.known("(select known_at from seen)")).height == seen

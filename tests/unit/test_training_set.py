@@ -254,8 +254,13 @@ def test_labels_stand_beside_their_requests_where_they_are_known(
 def test_a_request_with_two_labels_is_an_error(asked: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> None:
     path = problem.folder / "label.sql"
     path.write_text(f"{path.read_text()} union all {path.read_text()}")
-    with pytest.raises(pl.exceptions.ComputeError, match="1:1"):
+    with pytest.raises(ProblemError, match=r'label\.sql gives two rows for one "who", "wanted_at"'):
         labels_of(asked, problem, warehouse)
+
+
+def test_two_requests_of_one_key_are_an_error(asked: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> None:
+    with pytest.raises(ProblemError, match=r'requests\.sql gives two rows for one "who", "wanted_at"'):
+        labels_of(pl.concat([asked, asked.head(1)]), problem, warehouse)
 
 
 SPLIT = SplitParams(test_days=2, stop_days=3, smallest=2)

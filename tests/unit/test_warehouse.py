@@ -38,7 +38,7 @@ def test_what_becomes_known_at_as_of_or_later_is_not_there(warehouse: Warehouse)
 
 def test_a_label_that_becomes_known_at_as_of_or_later_is_not_there(warehouse: Warehouse) -> None:
     moved = "select n, known_at + interval 1 second as known_at from seen"
-    assert warehouse.known_of(moved)["n"].to_list() == [0]
+    assert warehouse.query(warehouse.known(f"({moved})"))["n"].to_list() == [0]
 
 
 def test_a_request_made_at_as_of_or_later_is_not_there(warehouse: Warehouse) -> None:
