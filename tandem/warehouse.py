@@ -23,7 +23,7 @@ Connection = duckdb.DuckDBPyConnection
 ROW_GROUP = 2**17
 """Rows of a group in Parquet: where it is not said, it depends on the pieces in which an engine gives its result."""
 COMPRESSION: Literal["lz4"] = "lz4"
-"""Of what a later stage reads: its files are half as large again as zstd's, for a third of the work."""
+"""Of what a later stage reads: its files are half as large again as those of zstd, for two thirds of the work."""
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
