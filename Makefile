@@ -13,7 +13,7 @@ ENV ?= dev
 VENV ?= .venv
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadscope
 export PORT
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin:$(PATH)
 export DO_NOT_TRACK := 1
 # without byte code each stage would compile all that it imports anew: 10 s a run
 export PYTHONDONTWRITEBYTECODE :=

@@ -95,5 +95,8 @@ def _end_with(walker: int) -> None:
         select.select([watched], [], [])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    watched = os.pidfd_open(walker)
+    try:
+        watched = os.pidfd_open(walker)
+    except ProcessLookupError:  # killed before we looked
+        sys.exit(128 + signal.SIGKILL)
     Thread(target=wait, daemon=True).start()

@@ -239,7 +239,8 @@ def _rows(table: Table, contract: Contract) -> pl.DataFrame:
     except (duckdb.Error, pl.exceptions.PolarsError) as exc:
         words = _words(exc)
         named = words if words.startswith("line ") else None
-        raise SourceError(table.misfit() or named or table.mixed() or words) from exc
+        unread = f"it cannot be read as Parquet: {words}" if table.format == "parquet" else words
+        raise SourceError(table.misfit() or named or table.mixed() or unread) from exc
     if frame.is_empty():
         msg = "the file has a heading and no rows" if table.format == "csv" else "there are no rows"
         raise SourceError(msg)

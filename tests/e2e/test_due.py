@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from commands import begun, tandem
+from commands import begun, command, tandem
 from conftest import AS_OF, STAGES, Workspace
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from tandem.clock import Clock
 from tandem.graph import Graph
 from tandem.params import Params
 from tandem.registry import Registry
+from tandem.run import WALKER
 from tandem.schedule import DAY, PIPELINE, Ended, alone
 from tandem.settings import Settings
 
@@ -104,6 +106,13 @@ def test_a_stage_ends_with_its_walker(started: Workspace) -> None:
         since = time.monotonic()
         assert printed.read() == ""  # the end of all who could write there
         assert time.monotonic() - since < 60
+
+
+def test_a_stage_whose_walker_is_no_more_does_not_begin(started: Workspace) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    done = command(started.root, sys.executable, "-m", "flows.views", beside={WALKER: str(gone.pid)})
+    assert (done.returncode, done.stdout, done.stderr) == (137, "", "")
 
 
 @using_dvc

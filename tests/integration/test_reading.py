@@ -227,7 +227,7 @@ BAD: dict[str, tuple[Format, Callable[[], str | bytes], str]] = {
         "line 2: it is not .* in UTF-8",
     ),
     "parquet empty": ("parquet", lambda: b"", "the file is empty"),
-    "parquet cut": ("parquet", lambda: parquet(FRAME)[:-9], "No magic bytes"),
+    "parquet cut": ("parquet", lambda: parquet(FRAME)[:-9], "it cannot be read as Parquet: .*No magic bytes"),
     "parquet that is none": ("parquet", lambda: HEADING + LINE, "(No magic bytes|too small)"),
     "parquet without rows": ("parquet", lambda: parquet(FRAME.head(0)), "there are no rows"),
     "parquet without a column": ("parquet", lambda: parquet(FRAME.drop("end")), "column 'end' is missing"),
