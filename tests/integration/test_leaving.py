@@ -13,6 +13,10 @@ from answering import served
 from conftest import Workspace
 from workers import worker
 
+from tandem.problem import load_problem
+
+EXAMPLE = load_problem("parcels").example()
+
 
 def stopped(process: "subprocess.Popen[str]", sent: signal.Signals) -> tuple[int, str]:
     process.send_signal(sent)
