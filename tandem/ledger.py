@@ -52,7 +52,7 @@ SALTS = _salts()
 
 def link(before: str, digest: str) -> str:
     """Bind a row's digest to all that came before it."""
-    return sha256(f"{before}{digest}".encode()).hexdigest()
+    return sha256((before + digest).encode()).hexdigest()
 
 
 class Segment:
@@ -94,7 +94,7 @@ class Segment:
         for row in rows:
             said, salt = self._encode(row), next(SALTS)
             chain = link(chain, salted(salt, said))
-            line = b'{"chain":"%b","salt":"%b","row":%b}\n' % (chain.encode(), salt.encode(), said)
+            line = b"".join((b'{"chain":"', chain.encode(), b'","salt":"', salt.encode(), b'","row":', said, b"}\n"))
             lines.append(line)
             places.append(end)
             end += len(line)

@@ -1,7 +1,7 @@
 """Snapshots: all views' rows at one tick, a read-only file that serving maps into memory.
 
 The file is LMDB's: opened in a quarter of a millisecond whatever its size, its pages shared by all processes. Each row
-stands under its view's number and its key, both as MessagePack; rows that were asked for are kept as they were decoded.
+stands under its view's number and its key, both as MessagePack.
 The same rows give the same bytes, and the name of the file tells the tick and the digest of those.
 """
 
@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -28,7 +27,6 @@ Rows = Mapping[str, Mapping[Values, Values]]
 
 ABOUT = b"\xc0"
 """Where the file says what it is: no key begins so."""
-KEPT = 1 << 16
 PAGE = 4096
 OVERHEAD = 64
 """Bytes that LMDB needs beside a row, at most."""
@@ -70,16 +68,13 @@ class Snapshot:
         self._rows = self._file.begin(buffers=True)
         self.about = msgspec.msgpack.decode(self._rows.get(ABOUT, b""), type=About)
         self.tick = self.about.tick
-        numbers = {name: number for number, name in enumerate(self.about.views)}
-        encode, decode, get = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(tuple).decode, self._rows.get
+        self._numbers = {name: number for number, name in enumerate(self.about.views)}
+        self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(tuple).decode
 
-        @lru_cache(KEPT)
-        def row(view: str, key: Values) -> Values | None:
-            found = get(encode((numbers[view], *key)))
-            return None if found is None else decode(found)
-
-        self.row = row
+    def row(self, view: str, key: Values) -> Values | None:
         """Give a view's row of a key; None where nothing is known of it, or the key itself is not."""
+        found = self._rows.get(self._encode((self._numbers[view], *key)))
+        return None if found is None else self._decode(found)
 
     @classmethod
     def open(cls, path: Path) -> "Snapshot":

@@ -11,6 +11,7 @@ from tandem.features import FeatureSpec
 
 Values = tuple[object, ...]
 Vector = NDArray[np.float32]
+Pick = Callable[[Sequence[object]], Values]
 Lookup = Callable[[str, Values], Values | None]
 """Gives a view's row of a key, as a snapshot does."""
 
@@ -24,13 +25,12 @@ class Vectors:
         fields = list(spec.fields)
         made = list(dict.fromkeys(key for view in spec.views for key in view.keys if key not in spec.fields))
         columns = [*fields, *(name for view in spec.views for name in view.values)]
-        self.views = [view.name for view in spec.views]
         self._key_values = request.compile(fields, made)
         self._features = request.compile(columns, [f.name for f in spec.inputs if f.origin == "request"])
         known = [*fields, *made]
-        self._key_places = [(view.name, _picked([known.index(key) for key in view.keys])) for view in spec.views]
+        self._key_places = [(view.name, picked([known.index(key) for key in view.keys])) for view in spec.views]
         self._unknown = [(None,) * len(view.values) for view in spec.views]
-        self._passed = _picked([columns.index(f.name) for f in spec.inputs if f.origin != "request"])
+        self._passed = picked([columns.index(f.name) for f in spec.inputs if f.origin != "request"])
 
     def rows(self, fields: Values, look: Lookup) -> list[Values | None]:
         """Look up the row of each view that the request needs; `fields` are in the spec's order."""
@@ -53,11 +53,11 @@ class Vectors:
         return self.vector(fields, self.rows(fields, look))
 
 
-def _picked(places: list[int]) -> Callable[[Sequence[object]], Values]:
+def picked(places: list[int]) -> Pick:
     """Give what takes the values at some places out of a row."""
     if len(places) > 1:
-        picked: Callable[[Sequence[object]], Values] = itemgetter(*places)
-        return picked
+        several: Pick = itemgetter(*places)
+        return several
     if places:
         place = places[0]
         return lambda row: (row[place],)

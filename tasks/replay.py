@@ -105,7 +105,7 @@ def score_again(record: Prediction, variant: Variant) -> None:
         DivergesError: the score or the action is another one.
 
     """
-    score = variant.scores(inputs_of(record).reshape(1, -1))[0]
+    score = variant.scores([record.features])[0]
     if score != record.score:
         raise DivergesError(REPLAY, "score", f"{score!r}, and {record.score!r} was answered")
     action = variant.act if score >= variant.threshold else variant.otherwise

@@ -63,13 +63,20 @@ class App:
         self._seldom = Seldom()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; what is refused says why."""
+        """Answer one HTTP request."""
         if scope["type"] != "http":
             return
-        start, method, name = perf_counter(), scope["method"], "none"
-        call, admission = Call(scope, receive), self._service.admission
+        reply = await self.answer(Call(scope, receive))
+        headers = [reply.kind, (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def answer(self, call: Call) -> Reply:
+        """Answer one call; what is refused says why."""
+        start, scope, name = perf_counter(), call.scope, "none"
+        method, path, admission = scope["method"], scope["path"], self._service.admission
         try:
-            route, call.parts = self._routes.find("GET" if method == "HEAD" else method, scope["path"])
+            route, call.parts = self._routes.find("GET" if method == "HEAD" else method, path)
             name = route.name
             self._access.check(call, route)
             reply = await (admission.answer(call, route) if route.costly else route.answer(call))
@@ -78,29 +85,20 @@ class App:
         finally:
             if PLACE in scope:
                 admission.give_back(scope[PLACE])
-        headers = [
-            reply.kind,
-            (b"content-length", b"%d" % len(reply.body)),
-            *reply.headers,
-            *passed_on(call.headers.items()),
-        ]
-        if self._service.leaving:
-            headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
-        self._tell(Answered(method, scope["path"], name, reply.status, perf_counter() - start, call.request_id))
+        if more := [*passed_on(call.headers.items()), *([CLOSE] if self._service.leaving else ())]:
+            reply = reply._replace(headers=(*reply.headers, *more))
+        self._tell(Answered(method, path, name, reply.status, perf_counter() - start, call.request_id))
+        return reply
 
-    def sends_away(self, method: str, path: str, size: int) -> bool:
-        """Say whether there is no room for a request of which the head is there, and count it if so."""
-        service, admission = self._service, self._service.admission
-        if service.leaving or size > admission.longest or not admission.is_full(size):
-            return False
-        route = self._routes.plain(method, path)
-        if route is None or not route.costly:
-            return False
-        admission.sent_away()
-        self._tell(Answered(method, path, route.name, FULL[0], 0.0))
-        return True
+    def costly(self, path: str) -> Route | None:
+        """Give the route that a POST to a path takes, if it needs a place."""
+        route = self._routes.plain("POST", path)
+        return route if route and route.costly and not self._service.leaving else None
+
+    def sent_away(self, route: Route) -> None:
+        """Count a request that there was no room for."""
+        self._service.admission.sent_away()
+        self._tell(Answered(route.method, route.path, route.name, FULL[0], 0.0))
 
     def _tell(self, one: Answered) -> None:
         """Count an answer; and log it if that is asked for, or if it failed."""

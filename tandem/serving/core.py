@@ -10,27 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from math import isfinite, nan
 from operator import attrgetter
 from time import perf_counter_ns
 
 import msgspec
-import numpy as np
 
 from tandem.errors import LedgerError
 from tandem.serving.contract import Instance
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
+from tandem.serving.prepared import Made, Names
 from tandem.serving.records import Prediction
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.served import Ground, Served, Watched
 from tandem.serving.shadow import Shadowing, Waiting
 from tandem.serving.traffic import Role
-from tandem.serving.variant import Floats, Variant
+from tandem.serving.variant import Variant
 from tandem.vectors import Values
 
-Names = tuple[str, ...]
 Told = Names | msgspec.UnsetType
 Clock = Callable[[], datetime]
 log = logging.getLogger(__name__)
@@ -61,46 +60,32 @@ class Answer(msgspec.Struct):
 class Row:
     """One instance on its way."""
 
-    __slots__ = (
-        "data", "fallback", "fields", "ground", "inputs", "instance", "outside", "role", "score", "unknown", "variant",
-    )  # fmt: skip
+    __slots__ = ("fallback", "fields", "ground", "instance", "made", "role", "score", "variant")
 
-    def __init__(self, instance: Instance, fields: Values, ground: Ground) -> None:
-        """Know neither variant nor score yet."""
+    def __init__(self, instance: Instance, fields: Values, ground: Ground, champion: Variant) -> None:
+        """Prepare it for the champion; ArithmeticError says that a value is out of reach."""
         self.instance, self.fields, self.ground = instance, fields, ground
-        self.score, self.outside, self.data = nan, Names(), b""
-        self.fallback: tuple[Variant, Values, Names] | None = None
-        """The champion, its inputs and what it did not know, while the challenger has the row."""
+        self.role: Role = "champion"
+        self.variant, self.made = champion, champion.on(ground.look).made(fields)
+        self.score = nan
+        self.fallback: tuple[Variant, Made] | None = None
+        """The champion and its inputs, while the challenger has the row."""
 
     @property
     def action(self) -> str:
         """What follows from the score."""
         return self.variant.act if self.score >= self.variant.threshold else self.variant.otherwise
 
-    def prepare(self, role: Role, variant: Variant) -> None:
-        """Make a variant's inputs; ArithmeticError says that a value is out of their reach."""
-        self.role, self.variant = role, variant
-        found = variant.vectors.rows(self.fields, self.ground.look)
-        self.inputs = variant.vectors.inputs(self.fields, found)
-        self.unknown = Names()
-        if None in found:
-            self.unknown = tuple(variant.vectors.views[n] for n, row in enumerate(found) if row is None)
-
     def challenge(self, challenger: Variant) -> None:
-        """Prepare for the challenger what is prepared for the champion; or raise, and leave it so."""
-        champion = self.variant, self.inputs, self.unknown
-        try:
-            self.prepare("challenger", challenger)
-        except Exception:
-            self.variant, self.inputs, self.unknown = champion
-            self.role = "champion"
-            raise
-        self.fallback = champion
+        """Prepare it for the challenger; or raise, and leave it to the champion."""
+        made = challenger.on(self.ground.look).made(self.fields)
+        self.fallback = self.variant, self.made
+        self.role, self.variant, self.made = "challenger", challenger, made
 
     def fall_back(self) -> None:
         """Let the champion answer after all."""
         if self.fallback:
-            self.variant, self.inputs, self.unknown = self.fallback
+            self.variant, self.made = self.fallback
             self.role, self.fallback = "champion", None
 
 
@@ -178,8 +163,8 @@ class Core:
 
     def _answer_all(self) -> None:
         asked, self._asked = self._asked, []
-        for served in dict.fromkeys(map(attrgetter("served"), asked)):  # one, but in the turn in which it changes
-            group = [each for each in asked if each.served is served]
+        for served, several in groupby(asked, attrgetter("served")):  # one, but in the turn in which it changes
+            group = list(several)
             try:
                 self._answer_group(group, served)
             except Exception as exc:  # nobody may wait for ever
@@ -214,8 +199,7 @@ class Core:
         champion, values = served.champion, served.champion.contract.values
         for number, instance in enumerate(asked.instances, asked.start):
             try:
-                row = Row(instance, values(instance, ground.instant), ground)
-                row.prepare("champion", champion)
+                row = Row(instance, values(instance, ground.instant), ground, champion)
             except ArithmeticError as exc:
                 fault = Fault(f"$.instances[{number}]", "values that the features can take", str(exc))
                 raise Refused(422, f"{fault.path}: {exc}", faults=[fault]) from exc
@@ -265,16 +249,15 @@ class Core:
 
     def _run(self, rows: list[Row], variant: Variant, start: int) -> None:
         """Run the model once for all of some rows, which began to be answered at a time in nanoseconds."""
-        inputs, scores = _compute(rows, variant)
+        scores = _compute(rows, variant)
+        nulls = 0
         for row in rows:
-            row.outside = Names()
-            for view in row.unknown:
+            nulls += row.made.nulls
+            for view in row.made.unknown:
                 self._counts.add("unknown_keys_total", view)
-        for number, names in variant.outside(inputs):
-            rows[number].outside = names
-            for name in names:
+            for name in row.made.outside:
                 self._counts.add("out_of_range_total", name)
-        self._counts.scored(rows[0].role, scores, inputs, (perf_counter_ns() - start) / 1e9 / len(rows))
+        self._counts.scored(rows[0].role, scores, nulls, (perf_counter_ns() - start) / 1e9 / len(rows))
 
     def _record(self, asked: list[Asked], served: Served, took: float) -> None:
         """Write down what is answered, and answer once that is safe."""
@@ -288,7 +271,7 @@ class Core:
                 wall=wall,
                 problem=problem,
                 request=contract.recorded(row.instance),
-                features=row.data,
+                features=row.made.data,
                 score=row.score,
                 action=row.action,
                 variant=row.role,
@@ -299,7 +282,7 @@ class Core:
                 contract=contract.digest,
                 microseconds=took,
                 stale=row.ground.lateness > 0,
-                unknown=row.unknown,
+                unknown=row.made.unknown,
                 request_id=each.request_id,
             )
             for each in asked
@@ -336,12 +319,11 @@ def _refuse(asked: list[Asked], why: Refused) -> None:
             each.answer.set_exception(why)
 
 
-def _compute(rows: list[Row], variant: Variant) -> tuple[Floats, list[float]]:
-    inputs = np.array([row.inputs for row in rows], dtype=np.float32)  # None becomes NaN
-    scores = variant.scores(inputs)
-    for row, score, data in zip(rows, scores, inputs, strict=True):
-        row.score, row.data = score, data.tobytes()
-    return inputs, scores
+def _compute(rows: list[Row], variant: Variant) -> list[float]:
+    scores = variant.scores([row.made.data for row in rows])
+    for row, score in zip(rows, scores, strict=True):
+        row.score = score
+    return scores
 
 
 def _told(row: Row, name: str) -> Answer:
@@ -356,6 +338,6 @@ def _told(row: Row, name: str) -> Answer:
         ground.said,
         late > 0,
         late or msgspec.UNSET,
-        row.unknown or msgspec.UNSET,
-        row.outside or msgspec.UNSET,
+        row.made.unknown or msgspec.UNSET,
+        row.made.outside or msgspec.UNSET,
     )

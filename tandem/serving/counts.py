@@ -6,8 +6,6 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SCORES = tuple(n / 20 for n in range(1, 21))
@@ -71,17 +69,26 @@ class Counts(msgspec.Struct):
 
     def add(self, name: str, *labels: str, by: float = 1) -> None:
         """Count something."""
-        found = self.counters.setdefault(name, {})
+        found = self.counters.get(name)
+        if found is None:
+            found = self.counters[name] = {}
         found[labels] = found.get(labels, 0) + by
 
     def observe(self, name: str, value: float, *labels: str, times: int = 1) -> None:
         """Count a value of a histogram."""
-        bounds, found = METRICS[name].bounds, self.histograms.setdefault(name, {})
+        buckets, bounds = self._buckets(name, labels)
+        buckets[bisect_left(bounds, value)] += times
+        buckets[-1] += value * times
+
+    def _buckets(self, name: str, labels: Labels) -> tuple[list[float], tuple[float, ...]]:
+        bounds = METRICS[name].bounds
+        found = self.histograms.get(name)
+        if found is None:
+            found = self.histograms[name] = {}
         buckets = found.get(labels)
         if buckets is None:
             buckets = found[labels] = [0.0] * (len(bounds) + 2)
-        buckets[bisect_left(bounds, value)] += times
-        buckets[-1] += value * times
+        return buckets, bounds
 
     def of(self, name: str, *labels: str) -> float:
         """Tell a counter, or the count of a histogram."""
@@ -89,14 +96,16 @@ class Counts(msgspec.Struct):
             return sum(self.histograms[name].get(labels, [0.0])[:-1])
         return self.counters.get(name, {}).get(labels, 0)
 
-    def scored(self, role: str, scores: Sequence[float], inputs: NDArray[np.float32], seconds: float) -> None:
+    def scored(self, role: str, scores: Sequence[float], nulls: int, seconds: float) -> None:
         """Count what a run of the model gave, and what each row of it took."""
         self.add("rows_total", role, by=len(scores))
-        self.add("nulls_total", role, by=int(np.count_nonzero(np.isnan(inputs))))
+        self.add("nulls_total", role, by=nulls)
         self.observe("row_seconds", seconds, role, times=len(scores))
+        buckets, bounds = self._buckets("score", (role,))
         for score in scores:
             if isfinite(score):  # one that is not would spoil the sum for good
-                self.observe("score", score, role)
+                buckets[bisect_left(bounds, score)] += 1
+                buckets[-1] += score
 
     def merge(self, other: "Counts") -> None:
         """Add what another one counted."""

@@ -67,14 +67,14 @@ class Explain:
             raise Refused.of(Fault("$.instances", f"at most {MOST} instances to explain", str(len(body.instances))))
         rows = self._service.core.scored(body.instances, self._service.moment(body.at))
         variant = rows[0].variant
-        said = await self._ask(Question(variant.digest, b"".join(row.data for row in rows), call.request_id))
+        said = await self._ask(Question(variant.digest, b"".join(row.made.data for row in rows), call.request_id))
         meanings = {feature.name: feature.meaning for feature in variant.spec.inputs}
         told = [
             Explanation(
                 row.score,
                 margin,
                 each[-1],
-                *_largest(each[:-1], np.frombuffer(row.data, dtype=np.float32).tolist(), meanings, body.top),
+                *_largest(each[:-1], np.frombuffer(row.made.data, dtype=np.float32).tolist(), meanings, body.top),
                 variant.digest,
                 row.ground.said,
             )

@@ -43,14 +43,14 @@ class Reply(NamedTuple):
 class Call:
     """One request of a client."""
 
-    def __init__(self, scope: Message, receive: Receive) -> None:
-        """Read no body yet."""
-        self.scope, self._receive = scope, receive
+    def __init__(self, scope: Message, body: Receive | bytes) -> None:
+        """Read no body yet, unless it is there."""
+        self.scope, self._body = scope, body
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.parts: Mapping[str, str] = {}
         """The variable parts of the path."""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The type of the body, without its parameters; empty if none is named."""
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
@@ -60,7 +60,7 @@ class Call:
         """The parameters after the question mark."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
 
-    @property
+    @cached_property
     def request_id(self) -> str | None:
         """The name that the client gave its request, or that of its trace."""
         given = self.headers.get(b"x-request-id") or self.headers.get(b"traceparent")
@@ -113,7 +113,7 @@ class Call:
 
     def _is_coming(self) -> bool:
         """Tell whether some of the body may have to be waited for; uvicorn's request knows."""
-        return getattr(getattr(self._receive, "__self__", None), "more_body", True)
+        return getattr(getattr(self._body, "__self__", None), "more_body", True)
 
     async def body(self, largest: int, patience: "Patience") -> bytes:
         """Read the body.
@@ -122,10 +122,12 @@ class Call:
             Refused: it is too long, too slow, or the client has left.
 
         """
+        if isinstance(self._body, bytes):
+            return self._body
         self.announced(largest)
         with patience if self._is_coming() else AT_ONCE:
             parts, size = [], 0
-            while (message := await self._receive())["type"] == "http.request":
+            while (message := await self._body())["type"] == "http.request":
                 part = message.get("body", b"")
                 size += len(part)
                 if size > largest:
@@ -152,6 +154,8 @@ class Route(NamedTuple):
     scope: Scope
     costly: bool = False
     """Whether it takes a place among those that are answered at a time."""
+    plain: bool = False
+    """Whether it waits for its body and the core alone, and so needs no task once the body is there."""
 
 
 class Routes:
@@ -194,7 +198,10 @@ class Routes:
 
 def announced(headers: Iterable[Header]) -> int:
     """Give the bytes that a head says its body has, 0 if it says nothing."""
-    return next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
 
 
 def _too_long(largest: int) -> Refused:

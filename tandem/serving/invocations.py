@@ -60,7 +60,7 @@ class Invocations:
         return [
             Route("GET", "/ping", self.ping, "ping", "health"),
             Route("GET", "/version", self.version, "version", "health"),
-            Route("POST", "/invocations", self.invocations, "invocations", "predict", costly=True),
+            Route("POST", "/invocations", self.invocations, "invocations", "predict", costly=True, plain=True),
         ]
 
     async def ping(self, _: Call) -> Reply:

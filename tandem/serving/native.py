@@ -16,7 +16,7 @@ class Native:
 
     def routes(self) -> list[Route]:
         """Name what it answers."""
-        return [Route("POST", "/v1/predict", self.predict, "predict", "predict", costly=True)]
+        return [Route("POST", "/v1/predict", self.predict, "predict", "predict", costly=True, plain=True)]
 
     async def predict(self, call: Call) -> Reply:
         """Score instances of the contract, in JSON or as an Arrow IPC stream."""

@@ -1,6 +1,9 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
 
 import asyncio
+import logging
+from collections.abc import Coroutine
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -9,12 +12,15 @@ import httptools
 from tandem.imports import OF_UVICORN, without
 from tandem.serving.admission import FULL, PLACE, Admission
 from tandem.serving.app import App, passed_on
-from tandem.serving.http import CLOSE, announced
+from tandem.serving.http import CLOSE, Call, Message, Reply, announced
 from tandem.serving.refused import PROBLEM, Header, Refused
 
 with without(*OF_UVICORN):
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+log = logging.getLogger(__name__)
+
+Answering = Coroutine["asyncio.Future[Any]", None, Reply]
 CONTINUE = b"HTTP/1.1 100 "
 HEAD = 64 * 1024
 """Bytes of a request's line and headers, and of what else is no body."""
@@ -57,6 +63,20 @@ class Whole:
         self._transport.close()
 
 
+class Direct:
+    """A request that came whole in one piece and is answered without a task; to uvicorn it is a cycle like others."""
+
+    __slots__ = ("disconnected", "keep_alive", "response_complete")
+    response_started = more_body = False
+    message_event = asyncio.Event()
+    """Nobody waits for it."""
+
+    def __init__(self) -> None:
+        """Begin to be answered."""
+        self.disconnected = self.response_complete = False
+        self.keep_alive = True
+
+
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
@@ -70,11 +90,14 @@ class Protocol(HttpToolsProtocol):
         """Bytes since something of it came whole, and of the last that came."""
         self._in_head = self._over = self._began = self._away = False
         """Whether its head is not whole, nothing more is read, it began with what came last, and it was sent away."""
-        self._answered: RequestResponseCycle | None = None
+        self._held: Message | None = None
+        """The scope of a request whose body may be whole in what came; `_parts` are what there is of it."""
+        self._parts: list[bytes] = []
+        self._answered: RequestResponseCycle | Direct | None = None
         self._left, self._moved = 0, self._since
         """Bytes that the client has not taken yet, and when it took some."""
         self._rests = 0.0
-        """Since when it has nothing to do, after it was sent away; a timer for each would cost too much."""
+        """Since when it has nothing to do; a timer for each answer would cost too much."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -82,9 +105,16 @@ class Protocol(HttpToolsProtocol):
         self._whole = Whole(transport)
 
     def on_response_complete(self) -> None:
-        """End an answer; one to HEAD had no body."""
-        self._whole.flush()
-        super().on_response_complete()
+        """Go on with what waits; uvicorn would set a timer for who has nothing more to ask, which `look` parts with."""
+        self._whole.flush()  # an answer to HEAD had no body
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._since:
+            self._rests = monotonic()
 
     def data_received(self, data: bytes) -> None:
         """Take what came; unlike uvicorn write no log of it, which anybody could fill."""
@@ -93,7 +123,6 @@ class Protocol(HttpToolsProtocol):
             if self._fed > LEFT:
                 self.transport.close()
             return
-        self._unset_keepalive_if_required()
         self._rests = 0.0
         if not self._since:
             self._since = monotonic()
@@ -109,6 +138,9 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as exc:
             why = exc.__context__
             self._refuse(why if isinstance(why, Refused) else Refused(*BROKEN))
+            return
+        if self._held:
+            self._ask_for_the_rest()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered; uvicorn tells the last one that came, which may be another."""
@@ -126,31 +158,41 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
-        """Begin with a request."""
+        """Begin with a request; what uvicorn makes of it is made once it is known to be needed."""
         self._in_head = self._began = True
         self._fed = 0
         self._since = self._since or monotonic()
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
-        """Answer it, unless its head is too long or too many wait."""
+        """Answer it, unless its head is too long, too many wait, or there is no room."""
         if (self._size > HEAD or not self._began) and self._head() > HEAD:
             raise Refused(*LONG)
         if len(self.pipeline) >= PIPELINED:
             raise Refused(*BROKEN)
         self._in_head, self._fed = False, 0
-        if self._is_sent_away():
+        path, _, query = self.url.decode("latin-1").partition("?")
+        route = self._answering.costly(path) if self._is_simple() else None
+        size = announced(self.headers) if route else 0
+        if route is None or size > self._admission.longest:
+            self._ask()
+        elif self._admission.is_full(size):
             self._away = True
+            self._answering.sent_away(route)
             names = b"".join(b"%b: %b\r\n" % header for header in passed_on(self.headers))
             self.transport.write(b"%b%b\r\n%b" % (FULL_HEAD, names, FULL_BODY))
+        elif route.plain and size:
+            said = {"method": "POST", "path": path, "query_string": query.encode("latin-1")}
+            self._held = said | {"headers": self.headers, PLACE: size}
         else:
-            super().on_headers_complete()
-            self.cycle.transport = self._whole  # type: ignore[assignment]
+            self._ask()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of its body."""
         self._fed = 0
-        if not self._away:
+        if self._held:
+            self._parts.append(body)
+        elif not self._away:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -158,8 +200,69 @@ class Protocol(HttpToolsProtocol):
         self._since, self._fed = 0.0, 0
         if self._away:
             self._away, self._rests = False, monotonic()
+        elif self._held:
+            self._answer(self._held)
         else:
             super().on_message_complete()
+
+    def _is_simple(self) -> bool:
+        """Say whether nothing stands between this request and an answer in one piece."""
+        before, parser = self.cycle, self.parser
+        return (
+            (before is None or before.response_complete)
+            and parser.get_method() == b"POST"
+            and not self.expect_100_continue
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not self.flow.write_paused
+        )
+
+    def _ask(self) -> None:
+        """Let uvicorn ask the application, in a task."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        self.cycle.transport = self._whole  # type: ignore[assignment]
+
+    def _ask_for_the_rest(self) -> None:
+        """Let uvicorn wait for a body that is not whole yet."""
+        parts, self._parts, self._held = self._parts, [], None
+        self._ask()
+        for part in parts:
+            super().on_body(part)
+
+    def _answer(self, scope: Message) -> None:
+        """Answer at once, or with all others of this turn of the loop."""
+        body, self._parts, self._held = b"".join(self._parts), [], None
+        self._admission.take(scope[PLACE])
+        self.cycle = self._answered = direct = Direct()  # type: ignore[assignment]
+        self._go_on(direct, self._answering.answer(Call(scope, body)))
+
+    def _go_on(self, direct: Direct, answering: Answering, _: object = None) -> None:
+        """Take the next step of an answer: what a task does, but for a turn of the loop before the first one."""
+        try:
+            waits = answering.send(None)
+        except StopIteration as done:
+            self._told(direct, done.value)
+        except Exception as exc:
+            log.exception("a request failed")
+            why = Refused(500, f"the answer failed: {exc}")
+            self._told(direct, Reply(why.body(), PROBLEM, why.status))
+        else:
+            waits.add_done_callback(partial(self._go_on, direct, answering))
+
+    def _told(self, direct: Direct, reply: Reply) -> None:
+        direct.response_complete = True
+        if not self.transport.is_closing():
+            more = () if direct.keep_alive or CLOSE in reply.headers else (CLOSE,)
+            head = b"".join([b"%b: %b\r\n" % each for each in (*reply.headers, *more)])
+            said = (STATUS_LINE[reply.status], *reply.kind, len(reply.body), head, reply.body)
+            self.transport.write(b"%b%b: %b\r\ncontent-length: %d\r\n%b\r\n%b" % said)
+            if not direct.keep_alive or CLOSE in reply.headers:
+                self.transport.close()
+        self.on_response_complete()
 
     def look(self, now: float) -> None:
         """Part with a client that is too slow."""
@@ -177,16 +280,6 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(Refused(*LATE))
             else:
                 self.transport.close()
-
-    def _is_sent_away(self) -> bool:
-        """Say whether there is no room for a request; not of who waits for others of its connection, or to be asked."""
-        before = self.cycle
-        if (before is not None and not before.response_complete) or self.expect_100_continue:
-            return False
-        if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
-            return False
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        return self._answering.sends_away("POST", path, announced(self.headers))
 
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

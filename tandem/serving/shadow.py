@@ -9,7 +9,6 @@ from math import isfinite
 from time import perf_counter
 
 import msgspec
-import numpy as np
 
 from tandem.errors import LedgerError
 from tandem.serving.counts import Counts
@@ -86,12 +85,12 @@ class Shadowing:
         start, variant = perf_counter(), each.variant
         said = Shadow(each.ground.moment, datetime.now(UTC), variant.spec.problem, each.name, variant.digest)
         try:
-            inputs = variant.vectors.vector(each.fields, variant.vectors.rows(each.fields, each.ground.look))
-            (score,) = variant.scores(np.stack([inputs]))
+            made = variant.on(each.ground.look).made(each.fields)
+            (score,) = variant.scores([made.data])
         except Exception as exc:  # noqa: BLE001 - whatever it is, nobody but the ledger hears of it
             said.error = str(exc)
         else:
-            said.features = inputs.tobytes()
+            said.features = made.data
             if isfinite(score):
                 said.score = score
             else:

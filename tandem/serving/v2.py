@@ -94,7 +94,7 @@ class V2:
             found += [
                 Route("GET", model, self.model, "v2_model", "read"),
                 Route("GET", f"{model}/ready", self.model_ready, "v2_model_ready", "health"),
-                Route("POST", f"{model}/infer", self.infer, "v2_infer", "predict", costly=True),
+                Route("POST", f"{model}/infer", self.infer, "v2_infer", "predict", costly=True, plain=True),
             ]
         return [route._replace(answer=_told(route.answer)) for route in found]
 

@@ -1,20 +1,20 @@
 """A bundle, ready to score: contract, features and model."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from math import inf
 
 import msgspec
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from tandem.bundle import Bundle
 from tandem.errors import BundleError
 from tandem.expressions.apart import Parsing
 from tandem.serving.breaker import Breaker
 from tandem.serving.contract import Contract
+from tandem.serving.prepared import Compiled, Reach
 from tandem.vectors import Vectors
 
-Floats = NDArray[np.float32]
 NEAR = 1e-6
 """How far a golden request's score may lie from the one that was written down."""
 
@@ -49,13 +49,13 @@ class Variant:
         self._run = session.run
         self.breaker = Breaker()
         known = bundle.json("reference.json")["inputs"]
-        bounds = [(known[name].get("least"), known[name].get("most")) for name in bundle.spec.names]
-        self._least = np.array([-np.inf if least is None else least for least, _ in bounds], dtype=np.float32)
-        self.vectors = Vectors(bundle.spec, parsing.done())
-        self._most = np.array([np.inf if most is None else most for _, most in bounds], dtype=np.float32)
+        reaches = [reach(known[name].get("least"), known[name].get("most")) for name in bundle.spec.names]
+        request = parsing.done()
+        self.vectors, self.on = Vectors(bundle.spec, request), Compiled(bundle.spec, request, reaches).on
 
-    def scores(self, inputs: Floats) -> list[float]:
-        """Give the probability of each row of inputs."""
+    def scores(self, rows: Sequence[bytes]) -> list[float]:
+        """Give the probability of each row of inputs, 32-bit floats."""
+        inputs = np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1)
         scores: list[float] = self._run(["probabilities"], {"inputs": inputs})[0][:, 1].tolist()
         return scores
 
@@ -67,15 +67,13 @@ class Variant:
 
         """
         kept = msgspec.json.decode(self.bundle.text("golden.json"), type=list[Golden])[:count]
-        rows = [self.vectors.vector(golden.fields, golden.views) for golden in kept]
-        for golden, score in zip(kept, self.scores(np.stack(rows)), strict=True):
+        rows = [self.vectors.vector(golden.fields, golden.views).tobytes() for golden in kept]
+        for golden, score in zip(kept, self.scores(rows), strict=True):
             if not abs(golden.score - score) <= NEAR:
                 msg = f"bundle {self.digest[:12]} scores {score} where {golden.score} was promised"
                 raise BundleError(msg)
 
-    def outside(self, inputs: Floats) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Name the inputs of each row that lie outside of what the model was fitted on."""
-        beyond = (inputs < self._least) | (inputs > self._most)
-        if beyond.any():
-            for number in np.flatnonzero(beyond.any(axis=1)).tolist():
-                yield number, tuple(self.spec.names[place] for place in np.flatnonzero(beyond[number]).tolist())
+
+def reach(least: float | None, most: float | None) -> Reach:
+    """Give the bounds of an input as the 32-bit floats that inputs are; no bound is none."""
+    return float(np.float32(-inf if least is None else least)), float(np.float32(inf if most is None else most))

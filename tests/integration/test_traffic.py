@@ -25,7 +25,6 @@ from tandem.serving.records import Records
 from tandem.serving.refused import Refused
 from tandem.serving.served import Source, Watched
 from tandem.serving.traffic import TRAFFIC, Traffic
-from tandem.serving.variant import Floats
 from tasks.snapshots import Knowledge, write_due
 
 EXAMPLE = load_problem("parcels").example()
@@ -112,11 +111,11 @@ def test_a_share_of_the_keys_is_the_challengers_and_stays_its(two: tuple[Serving
     assert {row["generation"] for row in serving.rows("prediction")} == {1}
 
 
-def broken(how: str) -> Callable[[Floats], list[float]]:
+def broken(how: str) -> Callable[[Sequence[bytes]], list[float]]:
     """Make a variant's model fail."""
     if how == "raises":
 
-        def run(_: Floats) -> list[float]:
+        def run(_: Sequence[bytes]) -> list[float]:
             msg = "the model is broken"
             raise RuntimeError(msg)
 
