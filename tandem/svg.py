@@ -7,7 +7,7 @@ from math import ceil, floor, log10
 from typing import Literal, Self
 
 WIDTH, HEIGHT = 420, 280
-LEFT, RIGHT, TOP, BOTTOM = 46, 408, 10, 240
+LEFT, RIGHT, TOP, BOTTOM = 60, 408, 10, 240
 ROW, NAMES, LONGEST = 22, 176, 25
 Point = tuple[float, float]
 

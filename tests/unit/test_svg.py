@@ -78,3 +78,10 @@ def test_a_long_name_is_cut_where_it_would_not_fit() -> None:
     assert shown.endswith("n…")
     assert len(shown) < 40
     assert "n" * 60 in svg, "whole when it is pointed at"
+
+
+def test_ticks_keep_off_the_words_that_stand_along_them() -> None:
+    axis = Axis("log loss", 0.4441, 0.4459)
+    ticks = [tick for tick in drawn(plot("t", UNIT, axis, []), "text") if tick.attrib["text-anchor"] == "end"]
+    assert max(len(tick.text or "") for tick in ticks) == len("0.4445")
+    assert min(float(tick.attrib["x"]) - 7 * len(tick.text or "") for tick in ticks) >= 11, "7 a sign, 11 for the words"
