@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -144,11 +145,19 @@ def compare(registry: Registry, bundle: Bundle, champion: Version, rows: Path) -
         other = registry.fetch(champion, Path(folder) / "bundle")
         if missing := sorted(set(other.spec.names) - set(tested.columns)):
             return {"as": None, "reason": f"not compared: the champion reads {', '.join(missing[:3])}, now unknown"}
+        tested = tested.filter(pl.col("moment") >= _learned_until(other))
+        if tested.is_empty():
+            return {"as": None, "reason": "not compared: the champion has learned from the rows it was tested on"}
         ours, theirs = (_judged(each.folder, each.spec, tested) for each in (bundle, other))
     better = ours["log_loss"] < theirs["log_loss"]
     figure = ", ".join(f"{name} {ours[name]} against {theirs[name]}" for name in ("log_loss", "auc", "ece"))
     reason = f"{'better' if better else 'no better'} than the champion on the same {tested.height} rows: {figure}"
     return {"as": "challenger" if better else None, "reason": reason, "figures": ours, "champion": theirs}
+
+
+def _learned_until(bundle: Bundle) -> datetime:
+    """Tell before which moment a model has seen the requests that it learned from: later rows it was tested on."""
+    return bundle.as_of - timedelta(days=bundle.json("params.json")["split"]["test_days"])
 
 
 def _judged(folder: Path, spec: FeatureSpec, rows: pl.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import subprocess
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from shutil import copytree, which
 
@@ -118,6 +119,25 @@ def test_a_champion_that_reads_what_is_no_more_is_not_compared(
     _, proposal = publish(registry, bundle, settings)
     reason = "not compared: the champion reads x1, x2, x3, now unknown"
     assert {"as": None, "reason": reason}.items() <= proposal.items()
+
+
+def test_a_champion_is_not_judged_by_rows_that_it_learned_from(
+    registry: Registry, built: Workspace, bundle: Bundle, tracked: Settings, tmp_path: Path
+) -> None:
+    settings = replace(tracked, data=built.settings.data)
+    moments = part(read_rows(built.data / "training_set")[0], "test")["moment"]
+    test_days = timedelta(days=bundle.json("params.json")["split"]["test_days"])
+    later = bundle.as_of + timedelta(days=3)
+    newer = another(bundle, tmp_path / "newer", **{"tandem.as_of": later.isoformat()})
+    publish(registry, newer, settings)
+    _, proposal = publish(registry, bundle, settings)
+    unseen = moments.filter(moments >= later - test_days)
+    assert 0 < unseen.len() < moments.len()
+    assert f"on the same {unseen.len()} rows" in proposal["reason"]
+    newest = another(bundle, tmp_path / "newest", **{"tandem.as_of": (bundle.as_of + 2 * test_days).isoformat()})
+    promote(registry, publish(registry, newest, settings)[0].digest, "champion", None, "the newest")
+    _, proposal = publish(registry, bundle, settings)
+    assert proposal["reason"] == "not compared: the champion has learned from the rows it was tested on"
 
 
 def test_a_run_shows_what_it_is_of(registry: Registry, bundle: Bundle, tracked: Settings) -> None:
