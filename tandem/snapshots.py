@@ -30,7 +30,7 @@ ABOUT = b"\xc0"
 PAGE = 4096
 OVERHEAD = 64
 """Bytes that LMDB needs beside a row, at most."""
-NAME = re.compile(r"\A(\d{8}T\d{6}Z)-([0-9a-f]{64})\Z")
+NAME = re.compile(r"\A(\d{8}T\d{6})Z-([0-9a-f]{64})\Z")
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -56,7 +56,7 @@ class Named:
     def all(cls, folder: Path) -> list["Named"]:
         """List the snapshots of a folder, oldest first."""
         found = ((NAME.match(path.name), path) for path in folder.iterdir()) if folder.is_dir() else ()
-        return sorted(cls(datetime.strptime(m[1], STAMP), m[2], path) for m, path in found if m)  # noqa: DTZ007 - UTC
+        return sorted(cls(datetime.fromisoformat(m[1]), m[2], path) for m, path in found if m)
 
 
 class Snapshot:
