@@ -115,12 +115,16 @@ def test_without_terraform_it_is_told_where_to_have_it(place: Place, monkeypatch
 
 def test_a_workspace_is_not_taken_away_unasked(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_VAR", str(place.var))
+    ended: list[Place] = []
+    monkeypatch.setattr("flows.workspace.end", ended.append)
     done = CliRunner().invoke(app, ["workspace", "down", "dev"], input="n\n")
     assert done.exit_code == 1
     assert "All data of workspace dev will be gone" in done.output
     assert not echo.log.exists()
+    assert not ended
     done = CliRunner().invoke(app, ["workspace", "down", "dev", "--yes"])
     assert done.exit_code == 0
+    assert [each.name for each in ended] == ["dev"]
     assert echo.told[-1][0][1] == "destroy"
 
 

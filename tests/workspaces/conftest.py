@@ -31,8 +31,8 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("workspaces stand on this engine already: `make down ENV=dev`, `make down ENV=prod`")
     (folder / "workspaces").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, folder / "workspaces" / found.name)
-    if not (folder / "landing").exists():
-        shutil.copytree(ROOT / "var" / "landing", folder / "landing")
+    if (landing := ROOT / "var" / "landing").is_dir() and not (folder / "landing").exists():
+        shutil.copytree(landing, folder / "landing")  # else `make up` fetches what is pinned
     return folder
 
 

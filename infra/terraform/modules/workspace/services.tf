@@ -75,7 +75,7 @@ locals {
 
     worker = {
       image    = var.images.platform
-      command  = ["here", "await", "prefect:4200", "mlflow:5000", "work"]
+      command  = ["here", "work"]
       env      = merge(local.python, local.quiet, { PREFECT_API_URL = "http://prefect:4200/prefect/api", WAKE = jsonencode(var.schedule) })
       networks = var.platform.reach_out ? ["back", "edge"] : ["back"]
       volumes  = local.folder
