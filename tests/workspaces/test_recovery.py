@@ -22,8 +22,8 @@ from stood import Stood, until
 
 RATE = 200
 SERVICES = ("alertmanager", "gateway", "machine", "mlflow", "platform", "postgres", "prefect", "prometheus", "worker")
-UNNEEDED = ("mlflow", "prefect", "postgres", "platform", "worker")
-"""What predictions do without."""
+UNNEEDED = (("postgres", "mlflow", "prefect"), ("platform", "worker"))
+"""What predictions do without: those that hold, while those that ask them go on; and the other way round."""
 SERVING = "--set=serving={{replicas={replicas},any_moment=true,memory_mib={memory}}}"
 REPLACEMENTS = int(os.environ.get("TANDEM_REPLACEMENTS", "2"))
 DOWN = float(os.environ.get("TANDEM_DOWN_SECONDS", "20"))
@@ -130,33 +130,36 @@ def test_a_replica_that_is_killed_takes_what_it_was_answering_along_and_no_more(
     until(lambda: is_well(two, replicas[0]), "the replica is back", 120)
 
 
-@pytest.mark.parametrize("service", UNNEEDED)
-def test_predictions_go_on_while_a_server_is_down(service: str, dev: Stood) -> None:
-    container = dev.containers()[service]
+@pytest.mark.parametrize("services", UNNEEDED, ids="-".join)
+def test_predictions_go_on_while_servers_are_down(services: tuple[str, ...], dev: Stood) -> None:
+    containers = [dev.containers()[service] for service in services]
 
     def away() -> None:
-        container.stop()
+        for each in containers:
+            each.stop()
         try:
             time.sleep(DOWN)
         finally:
-            container.start()
+            for each in containers:
+                each.start()
 
     load = under_load(dev, away, rate=50)
     assert load.failed == []
     assert load.answered > 50 * DOWN / 2
-    until(lambda: is_well(dev, service), f"{service} is back", 120)
+    until(lambda: all(is_well(dev, service) for service in services), f"{services} are back", 120)
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_what_is_killed_is_back_by_itself(service: str, dev: Stood) -> None:
-    before = dev.containers()[service].attrs["State"]["Pid"]
-    kill(dev, service)
+def test_what_is_killed_is_back_by_itself(dev: Stood) -> None:
+    before = {service: dev.containers()[service].attrs["State"]["Pid"] for service in SERVICES}
+    for service in SERVICES:
+        kill(dev, service)
 
-    def is_back() -> bool:
-        found = dev.containers().get(service)
-        return bool(found and found.attrs["State"]["Pid"] != before and is_well(dev, service))
+    def are_back() -> bool:
+        now = dev.containers()
+        there = all(service in now and now[service].attrs["State"]["Pid"] != before[service] for service in SERVICES)
+        return there and all(is_well(dev, service) for service in SERVICES)
 
-    until(is_back, f"{service} is back", 120)
+    until(are_back, "all are back", 180)
 
 
 def test_the_gateway_is_back_in_three_seconds(dev: Stood) -> None:
