@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tandem.landing import Pins
+from tandem.params import Params
+from tandem.problem import load_problem
+from tandem.settings import Settings
 from tandem.workspace import Place
 from tasks.backup import back_up, bring_back
-from tasks.containers import authority, land, reload_gateway, standing
+from tasks.containers import authority, end, land, reload_gateway, standing, wake
+from tasks.landing import landed_files
 from tasks.secrets import make_secrets
 from tasks.terraform import build_images, terraform
 
@@ -18,15 +23,24 @@ def images(place: Place, base: str | None) -> Path:
     return build_images(place, base)
 
 
-def up(place: Place, landing: Path, given: Sequence[str] = ()) -> int:
-    """Stand a workspace up as its variables say, or change what differs; give Terraform's exit code."""
+def up(place: Place, params: Params, settings: Settings, given: Sequence[str] = ()) -> int:
+    """Stand a workspace up as its variables say, or change what differs; give Terraform's exit code.
+
+    What is pinned is fetched here, as a workspace may not reach out for it.
+
+    Raises:
+        SourceError: a pinned file cannot be had.
+
+    """
+    landed_files(Pins.load(settings.data / "sources.lock"), load_problem(params.problem), settings.landing)
     people = make_secrets(place)
     if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given)):
         return code
     if people:
         reload_gateway(place)
     authority(place)
-    land(place, landing)
+    if land(place, settings.landing):
+        wake(place)
     return 0
 
 
@@ -37,6 +51,7 @@ def plan(place: Place, given: Sequence[str] = ()) -> int:
 
 def down(place: Place) -> int:
     """Take a workspace away, with all that it holds but its secrets; give Terraform's exit code."""
+    end(place)
     return terraform(place, "destroy", "-auto-approve", AT_ONCE)
 
 
@@ -45,10 +60,10 @@ def backup(place: Place, target: Path) -> Path:
     return back_up(place, target)
 
 
-def restore(place: Place, source: Path, landing: Path, given: Sequence[str] = ()) -> int:
+def restore(place: Place, source: Path, params: Params, settings: Settings, given: Sequence[str] = ()) -> int:
     """Stand a workspace up with what another one held; give Terraform's exit code."""
     bring_back(place, source)
-    return up(place, landing, given)
+    return up(place, params, settings, given)
 
 
 def status(place: Place | None) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ import gc
 import io
 import tarfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ NAMED = "tandem.workspace"
 """The label by which the containers of a workspace are known."""
 OWN_AUTHORITY = "/srv/gateway/caddy/pki/authorities/local/root.crt"
 LANDING = "/srv/tandem/var"
+WOKEN = ("train/daily", "refresh/ticks")
+"""Deployments of prefect.yaml that take up what has landed."""
 
 
 def engine() -> Any:  # noqa: ANN401 - docker's, which has no types
@@ -89,6 +92,13 @@ def _used(container: Any) -> tuple[int, int]:  # noqa: ANN401 - docker's
     return said["cpu_stats"]["cpu_usage"]["total_usage"], memory["usage"] - idle
 
 
+def end(place: Place) -> None:
+    """End all containers at once, in no order: what they might still write goes with the workspace's volumes."""
+    found = engine().containers.list(all=True, filters={"label": f"{NAMED}={place.name}"})
+    with ThreadPoolExecutor(max_workers=max(1, len(found))) as side_by_side:
+        list(side_by_side.map(lambda each: each.remove(force=True), found))
+
+
 def _container(place: Place, service: str) -> Any:  # noqa: ANN401 - docker's
     return engine().containers.get(place.container(service))
 
@@ -104,13 +114,23 @@ def authority(place: Place) -> Path | None:
     return None if code else write_text(place.authority, said.decode())
 
 
-def land(place: Place, landing: Path) -> None:
-    """Put the raw files that have landed here into the workspace, which may not reach out for them."""
+def land(place: Place, landing: Path) -> bool:
+    """Put what has landed here into the workspace, which may not reach out for it; say whether any is new there."""
+    platform = _container(place, "platform")
+    there = platform.exec_run(["find", f"{LANDING}/{landing.name}", "-type", "f", "-printf", "%f %s\n"]).output.decode()
+    new = [path for path in sorted(landing.iterdir()) if f"{path.name} {path.stat().st_size}" not in there.splitlines()]
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for path in [landing, *sorted(landing.iterdir())] if landing.is_dir() else []:
+        for path in [landing, *new]:
             member = archive.gettarinfo(path, path.relative_to(landing.parent).as_posix())
             member.uid = member.gid = READERS["platform"]
             with path.open("rb") if path.is_file() else nullcontext() as file:
                 archive.addfile(member, file)
-    _container(place, "platform").put_archive(LANDING, packed.getvalue())
+    platform.put_archive(LANDING, packed.getvalue())
+    return bool(new)
+
+
+def wake(place: Place) -> None:
+    """Have the worker look at once for what is due: its schedules might come to that in an hour."""
+    words = " && ".join(f"prefect deployment run {each}" for each in WOKEN)
+    _container(place, "worker").exec_run(["bash", "-c", words], detach=True)

@@ -16,18 +16,24 @@ from tandem.origin import COMMIT
 from tandem.workspace import IMAGES, LOCKED, TERRAFORM, Place
 
 HELD = ("infra/docker", "flows", "tasks", "tandem", "problems", "data/sources.lock", ".dvc/config", ".dvcignore")
+ELSEWHERE = TERRAFORM / "backend_override.tf"
+"""Names a backend other than a file."""
 FILES = (".dockerignore", "*.yaml", "*.lock", "pyproject.toml", "README.md")
 
 
 def terraform(place: Place, verb: str, *words: str) -> int:
     """Run a verb on a workspace, with its variables and the locked images; give Terraform's exit code."""
-    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # where there is a folder there is a workspace
+    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     variables = [f"-var-file={place.variables()}", f"-var-file={place.locked}"]
-    if code := _run(
-        TERRAFORM, _environment(place), "init", "-input=false", f"-backend-config=workspace_dir={place.folder.parent}"
-    ):
-        return code
-    return _run(TERRAFORM, _environment(place), verb, "-input=false", *variables, *words, quiet=False)
+    # a file by default; elsewhere the state is, where there is such a file, in the place that it names
+    where = [] if ELSEWHERE.exists() else [f"-backend-config=workspace_dir={place.folder.parent}"]
+    environment = _environment(place)
+    unnamed = {name: value for name, value in environment.items() if name != "TF_WORKSPACE"}  # there may be none yet
+    return (
+        _run(TERRAFORM, unnamed, "init", "-input=false", *where)
+        or _run(TERRAFORM, unnamed, "workspace", "select", "-or-create=true", place.name)
+        or _run(TERRAFORM, environment, verb, "-input=false", *variables, *words, quiet=False)
+    )
 
 
 def outputs(place: Place) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tasks.containers import NAMED, engine
 FAST = {
     "platform": '{params="params.fast.yaml"}',
     "schedule": '{daily="*/2 * * * *",ticks="*/5 * * * *"}',
-    "alerts": '{late_minutes=5,gather="1s",mail={to=["ops@example.org"],from="tandem@example.org",smtp="postbox:2525",tls=false}}',
+    "alerts": '{late_minutes=5,gather="1s",mail={to=["ops@example.org"],from="tandem@example.org",smtp="postbox:2525",user="tandem",tls=false}}',
 }
 KEEP = "TANDEM_WORKSPACES_KEEP"
 PATIENCE = 600
@@ -79,9 +79,13 @@ class Stood:
         """Say what time it is in its world."""
         return datetime.fromisoformat(json.loads(self.run("platform", "tandem", "clock", "show", "--json"))["now"])
 
-    def has_published(self) -> bool:
-        """Say whether a bundle is registered."""
-        return "as of" in self.models()
+    def has_published(self, bundles: int = 1) -> bool:
+        """Say whether so many bundles are registered; MLflow is asked first, as `tandem models` takes seconds to start."""
+        with self.client as client:
+            search = "/mlflow/ajax-api/2.0/mlflow/model-versions/search"
+            found = client.get(search, auth=self.person("viewer")).raise_for_status().json()
+        there = len(found.get("model_versions", [])) >= bundles
+        return there and len(self.models().splitlines()) > bundles
 
     def answers(self) -> bool:
         """Say whether a request is answered."""

@@ -50,8 +50,8 @@ def up(name: NameArgument, given: SetOption = None) -> None:
     from tasks.show import workspace_report  # noqa: PLC0415
     from tasks.terraform import outputs  # noqa: PLC0415
 
-    place, (_, settings) = _place(name), read()
-    if code := flow(place, settings.landing, given or []):
+    place = _place(name)
+    if code := flow(place, *read(), given or []):
         raise typer.Exit(code)
     say(workspace_report(place, outputs(place)["address"], look(place)))
 
@@ -119,8 +119,7 @@ def restore(
     """
     from flows.workspace import restore as flow  # noqa: PLC0415
 
-    _, settings = read()
-    raise typer.Exit(flow(_place(name), source.absolute(), settings.landing, given or []))
+    raise typer.Exit(flow(_place(name), source.absolute(), *read(), given or []))
 
 
 @app.command()

@@ -55,8 +55,8 @@ variable "gateway" {
   nullable = false
 
   validation {
-    condition     = var.gateway.port > 1023 && var.gateway.port < 65536
-    error_message = "The port is between 1024 and 65535."
+    condition     = var.gateway.port == 443 || (var.gateway.port > 1023 && var.gateway.port < 65536)
+    error_message = "The port is 443 or between 1024 and 65535."
   }
 }
 

@@ -61,15 +61,17 @@ def place(tmp_path: Path) -> Place:
 
 def test_a_verb_is_told_where_state_and_variables_are(echo: Echo, place: Place) -> None:
     assert terraform(place, "plan", "-detailed-exitcode") == 0
-    (init, _), (plan, environment) = echo.told
+    (init, unnamed), (select, _), (plan, environment) = echo.told
     assert init[1:] == ["init", "-input=false", f"-backend-config=workspace_dir={place.folder.parent}"]
+    assert "TF_WORKSPACE" not in unnamed, "one that is not there yet could not be chosen"
+    assert select[1:] == ["workspace", "select", "-or-create=true", "dev"]
     assert plan[1:3] == ["plan", "-input=false"]
     assert {f"-var-file={place.variables()}", f"-var-file={place.locked}", "-detailed-exitcode"} < set(plan)
     assert environment["TF_WORKSPACE"] == "dev"
     assert environment["TF_DATA_DIR"] == str(place.folder / "terraform")
 
 
-@pytest.mark.parametrize(("verb", "code", "after"), [("init", 1, 1), ("plan", 2, 2)])
+@pytest.mark.parametrize(("verb", "code", "after"), [("init", 1, 1), ("workspace", 1, 2), ("plan", 2, 3)])
 def test_its_exit_code_is_passed_on(verb: str, code: int, after: int, echo: Echo, place: Place) -> None:
     echo.fails_at(verb, code)
     assert terraform(place, "plan") == code
@@ -115,12 +117,16 @@ def test_without_terraform_it_is_told_where_to_have_it(place: Place, monkeypatch
 
 def test_a_workspace_is_not_taken_away_unasked(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_VAR", str(place.var))
+    ended: list[Place] = []
+    monkeypatch.setattr("flows.workspace.end", ended.append)
     done = CliRunner().invoke(app, ["workspace", "down", "dev"], input="n\n")
     assert done.exit_code == 1
     assert "All data of workspace dev will be gone" in done.output
     assert not echo.log.exists()
+    assert not ended
     done = CliRunner().invoke(app, ["workspace", "down", "dev", "--yes"])
     assert done.exit_code == 0
+    assert [each.name for each in ended] == ["dev"]
     assert echo.told[-1][0][1] == "destroy"
 
 

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,30 +32,33 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("workspaces stand on this engine already: `make down ENV=dev`, `make down ENV=prod`")
     (folder / "workspaces").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found, folder / "workspaces" / found.name)
-    if not (folder / "landing").exists():
-        shutil.copytree(ROOT / "var" / "landing", folder / "landing")
+    if (landing := ROOT / "var" / "landing").is_dir() and not (folder / "landing").exists():
+        shutil.copytree(landing, folder / "landing")  # else `make up` fetches what is pinned
     return folder
 
 
-def _stood(name: str, var: Path) -> Iterator[Stood]:
-    found = Stood(name, Place(name, var))
-    done = found.command("up")
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
-    yield found
-    if KEEP not in os.environ:
-        ended = found.command("down", "--yes", sets=False)
-        assert ended.returncode == 0, ended.stdout[-3000:]
-        assert found.containers() == {}
+@pytest.fixture(scope="session")
+def both(var: Path) -> Iterator[Mapping[str, Stood]]:
+    """Dev and prod, stood up side by side: both train at once."""
+    found = {name: Stood(name, Place(name, var)) for name in ("dev", "prod")}
+    with ThreadPoolExecutor() as side_by_side:
+        for done in side_by_side.map(lambda each: each.command("up"), found.values()):
+            assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+        yield found
+        if KEEP not in os.environ:
+            for ended in side_by_side.map(lambda each: each.command("down", "--yes", sets=False), found.values()):
+                assert ended.returncode == 0, ended.stdout[-3000:]
+            assert [each.containers() for each in found.values()] == [{}, {}]
 
 
 @pytest.fixture(scope="session")
-def dev(var: Path) -> Iterator[Stood]:
-    yield from _stood("dev", var)
+def dev(both: Mapping[str, Stood]) -> Stood:
+    return both["dev"]
 
 
 @pytest.fixture(scope="session")
-def prod(var: Path) -> Iterator[Stood]:
-    yield from _stood("prod", var)
+def prod(both: Mapping[str, Stood]) -> Stood:
+    return both["prod"]
 
 
 @pytest.fixture(scope="session")

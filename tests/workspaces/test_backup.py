@@ -1,12 +1,25 @@
 """What a workspace held is there again in another one, made of one archive."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from stood import FAST, Stood
 
 from tandem.workspace import Place
+from tasks.containers import engine
 
 GIVEN = [f"--set={name}={value}" for name, value in FAST.items() if name != "alerts"]
+
+MANY = """
+import os, time
+try:
+    for _ in range(200):
+        os.fork() or (time.sleep(2), os._exit(0))
+except BlockingIOError as exc:
+    print(exc)
+"""
+"""More processes than a workspace may have."""
 
 
 def told(stood: Stood) -> list[str]:
@@ -18,17 +31,33 @@ def told(stood: Stood) -> list[str]:
     return [str(models), stood.run("platform", "cat", "var/serving/traffic.json"), predicted]
 
 
-def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, tmp_path: Path) -> None:
-    prod = approved
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A group of processes that may be so and so many, as an operator sets one up for a workspace."""
+    if engine().info()["CgroupDriver"] != "cgroupfs":
+        pytest.skip("the engine's groups of processes are systemd's")
+    controllers = Path("/sys/fs/cgroup")
+    found = (controllers / "pids" if (controllers / "pids").is_dir() else controllers) / "tandem-tested"
+    found.mkdir()
+    yield found
+    for each in [path for path in sorted(found.rglob("*"), reverse=True) if path.is_dir()]:
+        each.rmdir()
+    found.rmdir()
+
+
+def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, group: Path, tmp_path: Path) -> None:
+    prod, within = approved, f'--set=sizes={{cgroup_parent="/{group.name}"}}'
     archive = tmp_path / "prod.tar"
     before = told(prod)
     done = prod.command("backup", str(archive), sets=False)
     assert done.returncode == 0, done.stderr
     rehearsal = Stood("rehearsal", Place("rehearsal", prod.place.var))
     try:
-        done = rehearsal.command("restore", str(archive), *GIVEN, sets=False)
+        done = rehearsal.command("restore", str(archive), *GIVEN, within, sets=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert told(rehearsal) == before
+        (group / "pids.max").write_text(str(int((group / "pids.current").read_text()) + 100))
+        assert "Resource temporarily unavailable" in rehearsal.run("worker", "python3", "-c", MANY)
     finally:
         assert rehearsal.command("down", "--yes", sets=False).returncode == 0
 

@@ -8,6 +8,8 @@ import pytest
 from pages import blocks, page
 from stood import Stood, until
 
+from tasks.containers import wake
+
 SHELL = [block.text for block in blocks(page("docs/operations.md")) if block.language == "sh"]
 
 
@@ -18,7 +20,8 @@ def grown(dev: Stood, prod: Stood) -> Stood:
     until(prod.has_published, "prod trained and published")
     dev.run("platform", "tandem", "keys", "remove", "till", ok=False)
     dev.run("platform", "tandem", "clock", "set", (dev.now() + timedelta(days=2)).isoformat())
-    until(lambda: len(dev.models().splitlines()) > 2, "a later day has a bundle of its own")
+    wake(dev.place)
+    until(lambda: dev.has_published(2), "a later day has a bundle of its own")
     return dev
 
 

@@ -11,7 +11,7 @@ import signal
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,8 +22,8 @@ from stood import Stood, until
 
 RATE = 200
 SERVICES = ("alertmanager", "gateway", "machine", "mlflow", "platform", "postgres", "prefect", "prometheus", "worker")
-UNNEEDED = ("mlflow", "prefect", "postgres", "platform", "worker")
-"""What predictions do without."""
+UNNEEDED = (("postgres", "mlflow", "prefect"), ("platform", "worker"))
+"""What predictions do without: those that hold, while those that ask them go on; and the other way round."""
 SERVING = "--set=serving={{replicas={replicas},any_moment=true,memory_mib={memory}}}"
 REPLACEMENTS = int(os.environ.get("TANDEM_REPLACEMENTS", "2"))
 DOWN = float(os.environ.get("TANDEM_DOWN_SECONDS", "20"))
@@ -90,6 +90,10 @@ def is_well(stood: Stood, service: str) -> bool:
     return bool(found and found.attrs["State"].get("Health", {}).get("Status") == "healthy")
 
 
+def are_well(stood: Stood, services: Iterable[str]) -> bool:
+    return all(is_well(stood, service) for service in services)
+
+
 def kill(stood: Stood, service: str) -> None:
     os.kill(stood.containers()[service].attrs["State"]["Pid"], signal.SIGKILL)
 
@@ -130,33 +134,36 @@ def test_a_replica_that_is_killed_takes_what_it_was_answering_along_and_no_more(
     until(lambda: is_well(two, replicas[0]), "the replica is back", 120)
 
 
-@pytest.mark.parametrize("service", UNNEEDED)
-def test_predictions_go_on_while_a_server_is_down(service: str, dev: Stood) -> None:
-    container = dev.containers()[service]
+@pytest.mark.parametrize("services", UNNEEDED, ids="-".join)
+def test_predictions_go_on_while_servers_are_down(services: tuple[str, ...], dev: Stood) -> None:
+    containers = [dev.containers()[service] for service in services]
 
     def away() -> None:
-        container.stop()
+        for each in containers:
+            each.stop()
         try:
             time.sleep(DOWN)
         finally:
-            container.start()
+            for each in containers:
+                each.start()
 
     load = under_load(dev, away, rate=50)
     assert load.failed == []
     assert load.answered > 50 * DOWN / 2
-    until(lambda: is_well(dev, service), f"{service} is back", 120)
+    until(lambda: are_well(dev, services), f"{services} are back", 120)
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_what_is_killed_is_back_by_itself(service: str, dev: Stood) -> None:
-    before = dev.containers()[service].attrs["State"]["Pid"]
-    kill(dev, service)
+def test_what_is_killed_is_back_by_itself(dev: Stood) -> None:
+    before = {service: dev.containers()[service].attrs["State"]["Pid"] for service in SERVICES}
+    for service in SERVICES:
+        kill(dev, service)
 
-    def is_back() -> bool:
-        found = dev.containers().get(service)
-        return bool(found and found.attrs["State"]["Pid"] != before and is_well(dev, service))
+    def are_back() -> bool:
+        now = dev.containers()
+        there = all(service in now and now[service].attrs["State"]["Pid"] != before[service] for service in SERVICES)
+        return there and are_well(dev, SERVICES)
 
-    until(is_back, f"{service} is back", 120)
+    until(are_back, "all are back", 180)
 
 
 def test_the_gateway_is_back_in_three_seconds(dev: Stood) -> None:
@@ -175,13 +182,12 @@ def test_the_gateway_is_back_in_three_seconds(dev: Stood) -> None:
 
 
 @pytest.mark.skipif(RESTART not in os.environ, reason=f"{RESTART} says nothing that restarts the engine")
-def test_after_the_engine_was_restarted_all_is_back(dev: Stood) -> None:
-    before = set(dev.containers())
+def test_after_the_engine_was_restarted_all_is_back(both: Mapping[str, Stood]) -> None:
+    before = {each: set(each.containers()) for each in both.values()}
     subprocess.run(shlex.split(os.environ[RESTART]), check=True)
-    until(lambda: set(dev.containers()) == before, "all containers are there", 120)
-    for service in before:
-        until(partial(is_well, dev, service), f"{service} is well", 180)
-    until(dev.answers, "it answers", 60)
+    for stood, containers in before.items():
+        until(partial(are_well, stood, containers), "all containers are back", 300)
+        until(stood.answers, "it answers", 60)
 
 
 def test_a_day_of_schedules_changes_nothing_that_was_applied(dev: Stood) -> None:

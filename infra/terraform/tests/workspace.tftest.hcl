@@ -102,7 +102,7 @@ run "a_relative_folder_of_secrets_is_refused" {
 run "a_port_that_root_has_is_refused" {
   command = plan
   variables {
-    gateway = { port = 443, address = "127.0.0.1", names = ["localhost"], tls = "internal" }
+    gateway = { port = 80, address = "127.0.0.1", names = ["localhost"], tls = "internal" }
   }
   expect_failures = [var.gateway]
 }

@@ -75,7 +75,7 @@ locals {
 
     worker = {
       image    = var.images.platform
-      command  = ["here", "await", "prefect:4200", "mlflow:5000", "work"]
+      command  = ["here", "work"]
       env      = merge(local.python, local.quiet, { PREFECT_API_URL = "http://prefect:4200/prefect/api", WAKE = jsonencode(var.schedule) })
       networks = var.platform.reach_out ? ["back", "edge"] : ["back"]
       volumes  = local.folder
@@ -99,9 +99,13 @@ locals {
     }
 
     gateway = {
-      image    = var.images.gateway
-      command  = ["caddy", "run", "--config", "/etc/caddy/Caddyfile"]
-      env      = { SITES = join(", ", [for name in var.gateway.names : "https://${name}:8443"]), TLS = var.gateway.tls }
+      image   = var.images.gateway
+      command = ["caddy", "run", "--config", "/etc/caddy/Caddyfile"]
+      env = {
+        SITES = join(", ", [for name in var.gateway.names : "https://${name}:8443"])
+        NAME  = var.gateway.names[0] # whose certificate is shown to who names nobody
+        TLS   = var.gateway.tls
+      }
       networks = ["edge", "front", "back"]
       volumes  = { gateway = "/srv/gateway" }
       secrets  = true
