@@ -16,7 +16,7 @@ RECEIVER = """
 import http.server, sys
 class Told(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        print(self.rfile.read(int(self.headers["content-length"])).decode(), flush=True)
+        print(self.rfile.read(int(self.headers["content-length"])).decode().strip(), flush=True)
         self.send_response(200); self.end_headers()
     def log_message(self, *_): pass
 http.server.HTTPServer(("", 8000), Told).serve_forever()
