@@ -4,6 +4,7 @@ It takes up what the registry says, answers what a score is made of, and, if ask
 due as world time goes on.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,7 +57,8 @@ def supply(registry: Registry, params: Params, settings: Settings, how: Supply, 
 
 
 def _until_the_end(stop: Stop) -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):  # Python's own reader would be locked when we end first, and abort us
+        pass
     stop.set()
 
 
@@ -77,8 +79,7 @@ class Refreshing:
         """Begin, if a tick is due that has no snapshot."""
         if self._process and self._process.poll() is None:
             return
-        newest = max((named.tick for named in Named.all(self._settings.snapshots)), default=None)
-        now = Clock.of(self._problem, self._params, self._settings).now()
-        if newest is None or newest < floor(now, self._params.features.tick):
+        due = floor(Clock.of(self._problem, self._params, self._settings).now(), self._params.features.tick)
+        if all(named.tick != due for named in Named.all(self._settings.snapshots)):
             command = [sys.executable, "-m", "flows.cli", "refresh"]
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own

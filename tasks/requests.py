@@ -38,7 +38,7 @@ def opened(source: str, beside: Path) -> Iterator[pl.LazyFrame]:
     """Open a Parquet file, a CSV file, a query or a file with one; what a query gives is laid beside for a while.
 
     Raises:
-        SourceError: it is nothing of these.
+        SourceError: it is nothing of these, or not what it is called.
 
     """
     path = Path(source)
@@ -48,10 +48,10 @@ def opened(source: str, beside: Path) -> Iterator[pl.LazyFrame]:
         msg = f"{source}: there is no such file, and it is no query"
         raise SourceError(msg)
     elif path.suffix == ".csv":
-        yield pl.scan_csv(path, infer_schema=False)
+        yield _table(source, pl.scan_csv(path, infer_schema=False))
         return
     elif path.suffix == ".parquet":
-        yield pl.scan_parquet(path)
+        yield _table(source, pl.scan_parquet(path))
         return
     elif path.suffix == ".sql":
         sql = path.read_text()
@@ -63,6 +63,15 @@ def opened(source: str, beside: Path) -> Iterator[pl.LazyFrame]:
         found = Path(folder) / "rows.parquet"
         desk.execute(f"copy ({sql.strip().rstrip(';')}\n) to {quoted(str(found))} (format parquet)")
         yield pl.scan_parquet(found)
+
+
+def _table(source: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+    try:
+        rows.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        msg = f"{source}: {exc}"
+        raise SourceError(msg) from exc
+    return rows
 
 
 def slices(source: str, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:

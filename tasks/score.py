@@ -53,6 +53,17 @@ class Wanted:
     at: datetime | None = None
     """The moment of rows that name none."""
 
+    def __post_init__(self) -> None:
+        """Keep what is scored.
+
+        Raises:
+            SourceError: the scores would be written over it.
+
+        """
+        if self.target.resolve() == Path(self.source).resolve():
+            msg = f"{self.source} would be lost under its own scores: name another file to write"
+            raise SourceError(msg)
+
     @property
     def quarantine(self) -> Path:
         """Where rows that break the contract are written."""

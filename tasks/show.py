@@ -235,7 +235,7 @@ def why_tree(found: dict[str, Any]) -> str:
     """Return the walk from an answer to the raw lines, each link below the one that follows from it."""
     bundle, event, snapshot = found["bundle"], found["traffic"]["event"], found["snapshot"]
     made = f", since {event['by']} said: {event.get('reason', event['event'])}" if event else ""
-    said = [f"      {e['wall'][:19]}  {e['event']} by {e['by']}: {e.get('reason', '')}" for e in bundle["said"]]
+    said = [f"      {e['wall'][:19]}  {e['event']} by {e['by']}{_because(e)}" for e in bundle["said"]]
     raw = [f"      {source:<14}{digest}" for source, digests in bundle["landing"].items() for digest in digests]
     lines = [
         f"prediction {found['id']} of {found['problem']}",
@@ -261,7 +261,7 @@ def why_tree(found: dict[str, Any]) -> str:
 
 def _view_lines(view: dict[str, Any]) -> list[str]:
     key = ", ".join(f"{name} {value}" for name, value in view["key"].items())
-    row = view["row"] and ", ".join(f"{name} {tables.cell(value)}" for name, value in view["row"].items())
+    row = view["row"] and ", ".join(f"{name} {tables.cell(value) or '-'}" for name, value in view["row"].items())
     lines = [f"    {view['view']}: {key}", f"      {row or 'nothing is told of this key'}"]
     for facts in view["facts"]:
         counted = f"{facts['facts']} by {' and '.join(facts['by'])}" if facts["by"] else "tells nothing of this key"

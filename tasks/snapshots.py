@@ -84,7 +84,7 @@ def write_due(known: Knowledge, folder: Path, kept: int) -> list[Path]:
         for view, key, values in changed.pop(due, ()):
             _begin(rows[view], key, values)
         written.append(write_snapshot(folder, About(due, names, known.made_of(due)), rows))
-    _prune(folder, written, kept)
+    _prune(folder, written, newest, kept)
     log.info("%d snapshots, the newest of %s", len(written), newest)
     return written
 
@@ -142,10 +142,15 @@ def _begin(standing: dict[Values, Values], key: Values, values: Values) -> None:
         standing.pop(key, None)
 
 
-def _prune(folder: Path, written: list[Path], kept: int) -> None:
-    """Leave one snapshot a tick, the one that was written now, and no more than are kept."""
+def _prune(folder: Path, written: list[Path], newest: datetime, kept: int) -> None:
+    """Leave one snapshot a tick, the one that was written now, and no more than are kept.
+
+    Ticks to come, of a clock that was set back since, go too: they would be kept in place of what is due.
+    """
     there = Named.all(folder)
     ticks = {named.tick for named in there if named.path in written}
     replaced = {named for named in there if named.tick in ticks and named.path not in written}
-    for old in replaced | set([named for named in there if named not in replaced][:-kept]):
-        old.path.unlink()
+    left = [named for named in there if named not in replaced and named.tick <= newest][-kept:]
+    for named in there:
+        if named not in left:
+            named.path.unlink()

@@ -13,7 +13,9 @@ app = group(help="Keys that clients show.\n\nExample: tandem keys add shop --rol
 def add(
     name: Annotated[str, typer.Argument(help="Whose it is.")],
     role: Annotated[str, typer.Option(help="admin, developer, viewer or client.")] = "client",
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Requests a second that it may make.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Requests a second that it may make of each worker.")
+    ] = None,
 ) -> None:
     """Make a key, and print it: it is told once, and kept as a digest only.
 

@@ -22,7 +22,9 @@ class Engine(StrEnum):
 
 @app.command()
 def serve(
-    bundle: BundleOption = None,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Serve this one, whatever the registry says.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65535, help="Port to listen on.")] = 8080,
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Processes that share the port.")] = 1,

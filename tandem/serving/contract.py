@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tandem.bundle import Bundle
-from tandem.serving.refused import NOT_JSON, Fault, Refused
+from tandem.serving.refused import NOT_JSON, REQUIRED, Fault, Refused, parted
 from tandem.vectors import Values
 
 TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
@@ -195,7 +195,7 @@ class Contract:
                 yield Fault(place(number, ""), "an object of the contract's fields", shown(row))
                 continue
             for name in sorted(self._required - row.keys()):
-                yield Fault(place(number, name), "a value: the field is required", "nothing")
+                yield Fault(place(number, name), REQUIRED, "nothing")
             for name, value in row.items():
                 if name not in self.types:
                     yield self.unknown(place(number, name[:SHOWN]))
@@ -219,7 +219,7 @@ def fault_of(value: object, kind: Any, *, strict: bool) -> str:  # noqa: ANN401
     try:
         msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as exc:
-        return str(exc)
+        return parted(str(exc))[0]
     return ""
 
 

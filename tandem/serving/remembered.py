@@ -12,7 +12,7 @@ from tandem.serving.contract import FAULTS, fault_of, shown
 from tandem.serving.http import FORM, JSON_KIND, Call, Reply, Route, encode
 from tandem.serving.memory import Memory
 from tandem.serving.records import Label, find
-from tandem.serving.refused import RETRY, Fault, Refused
+from tandem.serving.refused import REQUIRED, RETRY, Fault, Refused
 from tandem.serving.service import Service
 from tandem.serving.variant import Variant
 
@@ -173,7 +173,7 @@ def _faults_of_form(row: dict[str, Any], path: str) -> Iterator[Fault]:
         elif fault := fault_of(value, TYPES[name], strict=True):
             yield Fault(f"{path}.{name}", fault, shown(value))
     if "label" not in row:
-        yield Fault(f"{path}.label", "a value: the field is required", "nothing")
+        yield Fault(f"{path}.label", REQUIRED, "nothing")
 
 
 def _faults_of_keys(own: dict[str, Any], path: str, champion: Variant) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import ip_address
 from time import monotonic
 from types import FrameType
-from typing import cast
+from typing import TypeVar, cast
 
 import uvloop
 
@@ -48,6 +48,7 @@ with without(*OF_UVICORN):
     import uvicorn
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BACKLOG = 1024
 LOOK = 0.2
@@ -107,6 +108,28 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._drain, super().handle_exit, sig, frame)
 
 
+class Trouble:
+    """What fails in each round of looks, as on a full disk: it is told once, and the next round may find it mended."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._before, self._now = set[str](), set[str]()
+
+    def spare(self, do: Callable[[], T]) -> T | None:
+        """Do something that may fail."""
+        try:
+            return do()
+        except (TandemError, OSError) as exc:
+            if (told := str(exc)) not in self._before | self._now:
+                log.warning("what is served stays as it was: %s", told)
+            self._now.add(told)
+            return None
+
+    def end_round(self) -> None:
+        """Forget what did not fail again."""
+        self._before, self._now = self._now, set()
+
+
 class Worker:
     """All that one process serves with."""
 
@@ -114,6 +137,7 @@ class Worker:
         """Load what is served; inside of a running loop."""
         limits, counts = Limits(), Counts()
         self._clock_of, self._clock = clock, clock()
+        self._trouble = Trouble()
         self._watched = Watched(source, settings.snapshots, counts)
         self._watched.look(self.now())
         recover(settings.ledger)
@@ -148,16 +172,18 @@ class Worker:
         while True:
             await asyncio.sleep(LOOK)
             self.service.patience.look()
-            try:
-                self._watched.go_over(await loop.run_in_executor(None, self._see))
-                self._metrics.write()
-            except (TandemError, OSError) as exc:  # as on a full disk: another look may find it mended
-                log.warning("what is served stays as it was: %s", exc)
+            self._watched.go_over(await loop.run_in_executor(None, self._see))
+            self._trouble.spare(self._metrics.write)
+            self._trouble.end_round()
 
     def _see(self) -> Served | None:
+        """Look at all there is: a clock that cannot be read must not keep a key that was taken away."""
+        self._trouble.spare(self._access.look)
+        self._trouble.spare(self._read_clock)
+        return self._trouble.spare(lambda: self._watched.see(self.now()))
+
+    def _read_clock(self) -> None:
         self._clock = self._clock_of()
-        self._access.look()
-        return self._watched.see(self.now())
 
     def leave(self) -> None:
         """Let nobody new come."""

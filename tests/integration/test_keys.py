@@ -9,6 +9,7 @@ import pytest
 from answering import served
 from commands import tandem
 from conftest import Workspace
+from workers import worker
 
 EXAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "problems/parcels/example.json").read_text())
 PERSON = "zoe@example.org"
@@ -71,6 +72,19 @@ def test_keys_and_persons_are_never_told(rebuilt: Workspace) -> None:
         assert secret not in metrics
         assert secret not in ledger
     assert (rebuilt.root / "var" / "pseudonyms.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_was_taken_away_is_none_though_nothing_else_can_be_read(rebuilt: Workspace) -> None:
+    key = tandem(rebuilt.root, "keys", "add", "gone").stdout.strip()
+    with worker(rebuilt.root, KEYS) as (address, _), httpx.Client(base_url=address) as client:
+        rebuilt.settings.clock.write_text("{")
+        headers = {"authorization": f"Bearer {key}"}
+        assert client.get("/openapi.json", headers=headers).status_code == 200
+        assert tandem(rebuilt.root, "keys", "remove", "gone").returncode == 0
+        while (
+            client.get("/openapi.json", headers=headers).status_code != 401
+        ):  # whoever runs this ends it if it does not
+            pass
 
 
 @pytest.mark.parametrize(("name", "value"), [("DRAIN_SECONDS", "-1"), ("DURABILITY", "sometimes"), ("ANY_MOMENT", "x")])

@@ -263,8 +263,18 @@ def test_what_is_missing_is_told(scoring: Scoring, known: Path, asked: pl.DataFr
     (tmp_path / "rows.csv").write_text("parcel,depot\nP1,B1,more,and,more\n")
     with pytest.raises(SourceError, match=r"rows\.csv"):
         scoring(str(tmp_path / "rows.csv"))
+    for name in ("junk.parquet", "junk.csv"):
+        (tmp_path / name).touch()
+        with pytest.raises(SourceError, match=name):
+            scoring(str(tmp_path / name))
     with pytest.raises(SnapshotError, match="nothing is known at 2020"):
         scoring(asked.drop("moment"), at=datetime(2020, 1, 1))  # noqa: DTZ001
+
+
+def test_scores_are_never_written_over_what_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="lost under its own scores"):
+        Wanted(str(tmp_path / "a" / ".." / "rows.parquet"), Path("rows.parquet"))
 
 
 def test_the_command(own: Workspace, known: Path, asked: pl.DataFrame, tmp_path: Path) -> None:

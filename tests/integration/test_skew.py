@@ -15,7 +15,7 @@ from traffic import asked_at, snapshots_until
 
 from flows.skew import skew
 from tandem import ledger
-from tandem.bundle import Bundle
+from tandem.bundle import Bundle, seal
 from tandem.clock import Clock
 from tandem.serving.records import Records
 from tandem.snapshots import About, Named, Snapshot, write_snapshot
@@ -102,6 +102,33 @@ def test_what_was_answered_from_something_else_is_named(workspace: Workspace) ->
     assert done.returncode == 4
     assert f"{told.differing} of 40 rows differ" in done.stderr
     assert "part_handed_7d: answered 4711" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("personal", "hidden"),
+    [
+        ("weight_g", ("kilograms",)),
+        ("promised_at", ("part_handed_7d", "part_late_7d", "promised_hour", "notice", "courier_share")),
+    ],
+)
+def test_what_follows_from_a_personal_value_is_not_compared_and_told_so(
+    workspace: Workspace, personal: str, hidden: tuple[str, ...]
+) -> None:
+    folder = workspace.data / "bundle"
+    before = Bundle.open(folder)
+    contract = before.json("contract.json")
+    contract["properties"][personal]["personal"] = True
+    (folder / "contract.json").write_text(json.dumps(contract))
+    seal(folder, before.annotations)
+    shutil.rmtree(workspace.settings.ledger)
+    bundle = Bundle.open(folder)
+    with served(workspace.root, beside=ANY_MOMENT) as (address, _, _):
+        asked_at(address, workspace, bundle, [Named.all(workspace.settings.snapshots)[30].tick], 20)
+    told = found(workspace)
+    assert (told.compared, told.differing) == (20, 0)
+    assert set(told.hidden) == set(hidden)
+    said = tandem(workspace.root, "skew").stdout
+    assert f"not compared, for records hold no personal values: {', '.join(told.hidden)}" in said
 
 
 def test_what_cannot_be_compared_is_counted(workspace: Workspace) -> None:

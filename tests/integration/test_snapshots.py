@@ -128,6 +128,13 @@ def test_only_the_newest_are_kept(built: Workspace, problem: Problem, tmp_path: 
     assert [named.tick for named in Named.all(tmp_path)] == [FIRST + n * TICK for n in range(96, 101)]
 
 
+def test_what_is_kept_is_counted_up_to_the_clock(built: Workspace, problem: Problem, tmp_path: Path) -> None:
+    write_due(known(built, problem, FIRST + 100 * TICK), tmp_path, kept=2)
+    written = write_due(known(built, problem, FIRST), tmp_path, kept=2)
+    assert [named.path for named in Named.all(tmp_path)] == written
+    assert [named.tick for named in Named.all(tmp_path)] == [FIRST - TICK, FIRST]
+
+
 def test_other_sql_makes_the_newest_anew_and_leaves_one_a_tick(
     built: Workspace, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,11 +155,12 @@ def lines_of(watching: "subprocess.Popen[str]") -> Callable[[], str]:
 
 
 def test_a_watch_takes_up_what_is_new_tells_a_failure_once_and_ends_cleanly(place: Place, built: Workspace) -> None:
-    words = [sys.executable, "-m", "flows.cli", "sync", "--watch", "--every", "0.1"]
+    words = [sys.executable, "-m", "flows.cli", "sync", "--watch", "--every", "0.1", "--attached"]
     with subprocess.Popen(
         words,
         cwd=built.root,
         env=environment(built.root, place.beside),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -181,7 +182,8 @@ def test_a_watch_takes_up_what_is_new_tells_a_failure_once_and_ends_cleanly(plac
         promote(place.registry, "none", "champion", None, "nobody")
         assert line().startswith("generation 3 is refused, generation 2 is served on")
         watching.send_signal(signal.SIGTERM)
-        out, err = watching.communicate(timeout=20)
+        watching.wait(timeout=20)  # its input is still open
+        out, err = watching.communicate()
     assert (watching.returncode, out) == (0, ""), err
     assert place.served.generation == 1
     assert traffic(place.settings).generation == 2
