@@ -7,10 +7,11 @@ from http import HTTPStatus
 from time import monotonic, perf_counter
 from typing import NamedTuple
 
+from tandem.errors import TandemError
 from tandem.serving.access import Access
 from tandem.serving.admission import FULL, PLACE
 from tandem.serving.http import CLOSE, Call, Message, Receive, Reply, Route, Routes, Send
-from tandem.serving.refused import PROBLEM, Header, Refused
+from tandem.serving.refused import PROBLEM, RETRY, Header, Refused
 from tandem.serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,9 @@ class App:
             self._access.check(call, route)
             reply = await (admission.answer(call, route) if route.costly else route.answer(call))
         except Refused as exc:
-            reply = Reply(exc.body(), PROBLEM, exc.status, exc.headers)
+            reply = _refused(exc)
+        except (TandemError, OSError) as exc:  # no fault of the request's: as a clock that has left all years
+            reply = _refused(Refused(503, str(exc), RETRY))
         finally:
             if PLACE in scope:
                 admission.give_back(scope[PLACE])
@@ -109,6 +112,10 @@ class App:
             _log(one)
         elif one.status >= HTTPStatus.INTERNAL_SERVER_ERROR and (left_out := self._seldom()) is not None:
             _log(one, left_out)
+
+
+def _refused(why: Refused) -> Reply:
+    return Reply(why.body(), PROBLEM, why.status, why.headers)
 
 
 def _log(one: Answered, left_out: int = 0) -> None:

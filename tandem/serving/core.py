@@ -17,7 +17,7 @@ from time import perf_counter_ns
 
 import msgspec
 
-from tandem.errors import LedgerError
+from tandem.errors import LedgerError, TandemError
 from tandem.serving.contract import Instance
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
@@ -167,6 +167,8 @@ class Core:
             group = list(several)
             try:
                 self._answer_group(group, served)
+            except TandemError as exc:
+                _refuse(group, Refused(503, str(exc), RETRY))
             except Exception as exc:  # nobody may wait for ever
                 log.exception("a group of requests failed")
                 _refuse(group, Refused(500, f"the model failed: {exc}"))

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from tandem.errors import ParamsError
 from tandem.serving.access import Access
 from tandem.serving.admission import Admission
 from tandem.serving.app import LINES, App
@@ -34,6 +35,7 @@ class Server:
             Route("POST", "/length", self.length, "length", "predict", costly=True),
             Route("POST", "/wait", self.wait, "wait", "predict", costly=True),
             Route("GET", "/bad/{name}", self.bad, "bad", "read"),
+            Route("GET", "/trouble", self.trouble, "trouble", "read"),
         ]
         access = Access(Path("none"), self.counts, required=False)
         self.app = App(routes, cast("Service", self.service), access)
@@ -48,6 +50,10 @@ class Server:
 
     async def bad(self, call: Call) -> Reply:
         raise Refused.of(Fault("$.name", "another name", call.parts["name"]))
+
+    async def trouble(self, _: Call) -> Reply:
+        msg = "world time has gone past the year 9999"
+        raise ParamsError(msg)
 
     async def ask(
         self, *parts: bytes, method: str = "POST", path: str = "/length", kind: str = "http", **headers: str
@@ -84,6 +90,12 @@ def run(asked: Callable[[Server], Awaitable[Any]], **made: int) -> Any:  # noqa:
 def test_a_body_may_come_in_parts() -> None:
     assert run(lambda s: s.ask(b"[2", b", 4, ", b"", b"1]"))[:2] == (200, 9)
     assert run(lambda s: s.ask())[:2] == (200, 0)
+
+
+def test_what_is_no_fault_of_the_request_is_told_as_such() -> None:
+    status, said, headers, _ = run(lambda s: s.ask(method="GET", path="/trouble"))
+    assert (status, said["detail"]) == (503, "world time has gone past the year 9999")
+    assert headers["retry-after"]
 
 
 def test_nothing_more_is_read_of_too_long_a_body() -> None:
