@@ -77,7 +77,7 @@ def test_the_largest_are_named_and_the_rest_summed_up(client: httpx.Client, exam
         ({"instances": []}, "$.instances"),
         ({"instances": [{}]}, "$.instances[0].customer"),
         ({"instances": [], "top": 0}, "$.instances"),
-        ({"top": 3}, "$"),
+        ({"top": 3}, "$.instances"),
     ],
 )
 def test_what_is_wrong_is_named(client: httpx.Client, body: dict[str, Any], path: str) -> None:
