@@ -80,12 +80,12 @@ class Serving:
         """Give each prediction by its id."""
         return {
             f"{path.parent.name}-{path.name}-{place:08x}": msgspec.json.decode(line.row)
-            for path in (self.folder / "ledger").rglob("0*")
+            for path in (self.folder / "ledger").glob("*/0*")
             for place, line in ledger.lines(path)
         }
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        return [r for p in (self.folder / "ledger").rglob("0*") for r in ledger.rows(p) if r["kind"] == kind]
+        return [r for p in (self.folder / "ledger").glob("*/0*") for r in ledger.rows(p) if r["kind"] == kind]
 
 
 @pytest.fixture
