@@ -29,7 +29,7 @@ ELSEWHERE = ("docs/operations.md",)
 SERVERS = {"make run", "make serve", "tandem serve"}
 """They stay in the foreground: started as in a terminal of their own, and stopped by SIGTERM at the end of the page."""
 NOT_RUN = {"make test": "it takes minutes, and .ci/run runs it beside this"}
-LANGUAGES = {"sh", "text", "mermaid", "sql", "python"}
+LANGUAGES = {"sh", "text", "mermaid", "sql", "python", "hcl"}
 PORT = ":8080"
 
 PAGES = sorted(
