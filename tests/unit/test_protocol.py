@@ -145,7 +145,7 @@ def test_answers_come_in_the_order_of_their_requests(paths: tuple[str, str]) -> 
     assert run(lambda one: one.says(both, request(b"c"))) == ok(b"1 a") + ok(b"2 b") + ok(b"3 c")
 
 
-@pytest.mark.parametrize(("body", "status"), [(b"refuse", b"422 Unprocessable Entity"), (b"fail", b"500 Internal")])
+@pytest.mark.parametrize(("body", "status"), [(b"refuse", b"422 "), (b"fail", b"500 ")])
 def test_a_failure_is_told_and_the_connection_goes_on(body: bytes, status: bytes) -> None:
     said: bytes = run(lambda one: one.says(request(body), request(b"a")))
     assert said.startswith(b"HTTP/1.1 " + status)
