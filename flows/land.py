@@ -1,5 +1,6 @@
 """Land a raw file: read it through its contract and map it to facts, and only then keep and pin it."""
 
+import logging
 from pathlib import Path
 
 from tandem.landing import Pin, Pins
@@ -8,8 +9,10 @@ from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.schedule import in_turn
 from tandem.settings import Settings
-from tasks.ingest import known_days, parts_of
+from tasks.ingest import known_days, parts_of, refused_by
 from tasks.landing import land_file, landed_files, pin_of
+
+log = logging.getLogger(__name__)
 
 
 @operation
@@ -30,6 +33,8 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     known = pin.model_copy(update={"known": known_days(part)})
     with in_turn(settings.schedule, "land"):  # or of two at once one would be forgotten
         _pins(lock).with_pin(known).save(lock)
+    for rule, count in refused_by(part).items():
+        log.warning("%s: %s is broken %d times; what breaks it will be in quarantine", file, rule, count)
     return known
 
 

@@ -225,6 +225,12 @@ def _counts(part: Path) -> dict[str, dict[str, Any]]:
     return counts
 
 
+def refused_by(part: Path) -> dict[str, int]:
+    """Count the rows and facts of a raw file that are in quarantine, by contract and the rule that they broke."""
+    counted = ((name, counts["rules"]) for name, counts in _counts(part).items())
+    return {f"{name}.{rule}": count for name, rules in counted for rule, count in rules.items()}
+
+
 def known_days(part: Path) -> tuple[str, str] | None:
     """Give the first and the last day on which facts of a raw file became known; a lookup table has none."""
     months = [pl.read_parquet(path, columns=["known_at"])["known_at"] for path in part.glob("*/*.parquet")]

@@ -50,8 +50,11 @@ def test_a_quarantined_row_points_at_its_raw_line(ingested: Workspace) -> None:
         assert json.loads(row["values"])["parcel"] == line["parcel"]
 
 
-def test_a_row_may_break_several_rules(ingested: Workspace, tmp_path: Path) -> None:
-    ingested.land("events", write_events(tmp_path / "bad.jsonl", [{"parcel": "x", "status": "y", "at": None}]))
+def test_a_row_may_break_several_rules(ingested: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write_events(tmp_path / "bad.jsonl", [{"parcel": "x", "status": "y", "at": None}])
+    ingested.land("events", file)
+    said = f"{file}: events.parcel|regex is broken 1 times; what breaks it will be in quarantine"
+    assert said in caplog.messages  # one who lands a file sees it there and then
     ingested.run("ingest")
     rules = pl.read_parquet(ingested.data / "quarantine" / "events.parquet")["rules"]
     assert "at|nullability,parcel|regex,status|regex" in rules.to_list()
