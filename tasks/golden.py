@@ -17,7 +17,7 @@ from tandem.features import FeatureSpec
 from tandem.params import Params
 from tandem.problem import Problem
 from tandem.run import step
-from tandem.vectors import Vectors
+from tandem.vectors import Compiled
 from tasks.onnx import onnx_scores
 from tasks.views import read_view
 
@@ -63,13 +63,13 @@ def golden(problem: Problem, spec: FeatureSpec, views: Path, booster: Booster, p
     hidden = [n for c in (*problem.contracts.FACTS.values(), contract) for n in marked(c, PERSONAL)]
     requests = _requests(contract, params.as_of, rng).select(list(spec.fields))
     values = _view_rows(spec, views, hidden, rng)
-    vectors = Vectors(spec)
+    compiled = Compiled(spec)
     cases: list[dict[str, Any]] = []
     for request, row in zip(requests.iter_rows(), values.iter_rows(named=True), strict=True):
         fields = tuple(map(_plain, request))
         known = [tuple(_plain(row[name]) for name in view.values) for view in spec.views]
-        vector = vectors.vector(fields, known)
-        cases.append({"fields": fields, "views": known, "inputs": vector})
+        inputs = np.frombuffer(compiled.made(fields, known).data, dtype=np.float32)
+        cases.append({"fields": fields, "views": known, "inputs": inputs})
     scores = boosting.predict(booster, np.stack([case["inputs"] for case in cases]))
     for case, score in zip(cases, scores.tolist(), strict=True):
         case["inputs"] = [None if np.isnan(value) else value for value in case["inputs"].tolist()]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tandem.bundle import Bundle
 from tandem.errors import CannotVerifyError, DivergesError, MissingError
@@ -21,7 +22,7 @@ from tandem.serving.records import Prediction, find
 from tandem.serving.variant import Variant
 from tandem.settings import Settings
 from tandem.snapshots import Named, Snapshot
-from tandem.vectors import Values, Vector
+from tandem.vectors import Values
 
 REPLAY = "replay"
 
@@ -113,9 +114,9 @@ def score_again(record: Prediction, variant: Variant) -> None:
         raise DivergesError(REPLAY, "action", f"{action}, and {record.action} was answered")
 
 
-def inputs_of(record: Prediction) -> Vector:
-    """Give the inputs that were recorded."""
-    return np.frombuffer(record.features, dtype=np.float32)
+def as_vector(inputs: bytes) -> NDArray[np.float32]:
+    """Give inputs, as the ledger keeps them, as numbers."""
+    return np.frombuffer(inputs, dtype=np.float32)
 
 
 @step
@@ -129,9 +130,9 @@ def make_again(record: Prediction, variant: Variant, snapshots: Path) -> tuple[i
     snapshot = snapshot_of(record, snapshots)
     if snapshot is None:
         return 0, f"snapshot {record.snapshot[:12]} of {record.tick} is no longer kept"
-    made = variant.vectors.of(fields_of(record, variant), snapshot.row)
+    made = as_vector(variant.on(snapshot.row).made(fields_of(record, variant)).data)
     hidden = hidden_inputs(variant.spec, variant.contract.personal)
-    for name, again, before in zip(variant.spec.names, made, inputs_of(record), strict=True):
+    for name, again, before in zip(variant.spec.names, made, as_vector(record.features), strict=True):
         if name not in hidden and again.tobytes() != before.tobytes():
             raise DivergesError(REPLAY, f"input {name}", f"{again!s}, and {before!s} was recorded")
     why = f"the ledger holds {', '.join(variant.contract.personal)} by pseudonym only" if hidden else ""

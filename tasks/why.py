@@ -32,23 +32,16 @@ NEWEST = 3
 @step
 def used_rows(record: Prediction, variant: Variant, snapshot: Snapshot | None) -> list[dict[str, Any]]:
     """Name the row of each view that an answer was made from, by its key; without the snapshot, the key alone."""
-    keys = dict[str, Values]()
+    views, used = {view.name: view for view in variant.spec.views}, list[dict[str, Any]]()
 
-    def look(view: str, key: Values) -> Values | None:
-        keys[view] = key
-        return snapshot.row(view, key) if snapshot else None
+    def look(name: str, key: Values) -> Values | None:
+        view, row = views[name], snapshot.row(name, key) if snapshot else None
+        said = {"view": name, "grain": view.grain, "key": dict(zip(view.keys, key, strict=True))}
+        used.append(said | {"row": None if row is None else _told(view, row), "facts": []})
+        return row
 
-    rows = variant.vectors.rows(fields_of(record, variant), look)
-    return [
-        {
-            "view": view.name,
-            "grain": view.grain,
-            "key": dict(zip(view.keys, keys[view.name], strict=True)),
-            "row": None if row is None else _told(view, row),
-            "facts": [],
-        }
-        for view, row in zip(variant.spec.views, rows, strict=True)
-    ]
+    variant.on(look).made(fields_of(record, variant))
+    return used
 
 
 def _told(view: ViewSpec, row: Values) -> dict[str, Any]:

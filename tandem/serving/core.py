@@ -21,14 +21,13 @@ from tandem.errors import LedgerError, TandemError
 from tandem.serving.contract import Instance
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
-from tandem.serving.prepared import Made, Names
 from tandem.serving.records import Prediction
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.served import Ground, Served, Watched
 from tandem.serving.shadow import Shadowing, Waiting
 from tandem.serving.traffic import Role
 from tandem.serving.variant import Variant
-from tandem.vectors import Values
+from tandem.vectors import Made, Names, Values
 
 Told = Names | msgspec.UnsetType
 Clock = Callable[[], datetime]

@@ -12,8 +12,7 @@ from tandem.errors import BundleError
 from tandem.expressions.apart import Parsing
 from tandem.serving.breaker import Breaker
 from tandem.serving.contract import Contract
-from tandem.serving.prepared import Compiled, Reach
-from tandem.vectors import Vectors
+from tandem.vectors import Compiled, Reach
 
 NEAR = 1e-6
 """How far a golden request's score may lie from the one that was written down."""
@@ -50,8 +49,8 @@ class Variant:
         self.breaker = Breaker()
         known = bundle.json("reference.json")["inputs"]
         reaches = [reach(known[name].get("least"), known[name].get("most")) for name in bundle.spec.names]
-        request = parsing.done()
-        self.vectors, self.on = Vectors(bundle.spec, request), Compiled(bundle.spec, request, reaches).on
+        self._compiled = Compiled(bundle.spec, parsing.done(), reaches)
+        self.on = self._compiled.on
 
     def scores(self, rows: Sequence[bytes]) -> list[float]:
         """Give the probability of each row of inputs, 32-bit floats."""
@@ -67,7 +66,7 @@ class Variant:
 
         """
         kept = msgspec.json.decode(self.bundle.text("golden.json"), type=list[Golden])[:count]
-        rows = [self.vectors.vector(golden.fields, golden.views).tobytes() for golden in kept]
+        rows = [self._compiled.made(golden.fields, golden.views).data for golden in kept]
         for golden, score in zip(kept, self.scores(rows), strict=True):
             if not abs(golden.score - score) <= NEAR:
                 msg = f"bundle {self.digest[:12]} scores {score} where {golden.score} was promised"

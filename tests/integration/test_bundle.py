@@ -23,7 +23,7 @@ from flows.bundle import bundle as bundle_flow
 from tandem.boosting import predict, read_booster
 from tandem.bundle import ARTIFACT, MANIFEST, TITLE, Bundle, seal
 from tandem.errors import BundleError, GateError, MissingError
-from tandem.vectors import Vectors
+from tandem.vectors import Compiled
 from tasks.golden import TOLERANCE, rehearse
 from tasks.onnx import onnx_scores, write_onnx
 
@@ -262,10 +262,11 @@ def test_the_golden_requests_are_answered_as_xgboost_does(bundle: Bundle) -> Non
 
 
 def test_the_golden_inputs_follow_from_fields_and_views(bundle: Bundle) -> None:
-    vectors = Vectors(bundle.spec)
+    compiled = Compiled(bundle.spec)
     for case in bundle.json("golden.json"):
-        made = vectors.vector(tuple(case["fields"]), [tuple(row) for row in case["views"]])
-        np.testing.assert_array_equal(made, np.array(case["inputs"], dtype=np.float32))
+        made = compiled.made(tuple(case["fields"]), list(map(tuple, case["views"])))
+        expected = np.array(case["inputs"], dtype=np.float32)
+        np.testing.assert_array_equal(np.frombuffer(made.data, dtype=np.float32), expected)
 
 
 def test_a_model_that_answers_otherwise_is_no_bundle(bundle: Bundle) -> None:

@@ -25,7 +25,7 @@ from tandem.problem import load_problem
 from tandem.serving.contract import Contract, Limits
 from tandem.serving.refused import Refused
 from tandem.snapshots import Named, Snapshot
-from tandem.vectors import Vectors
+from tandem.vectors import Compiled
 from tandem.warehouse import Warehouse
 from tasks.snapshots import Knowledge, write_due
 from tasks.training_set import requests_of
@@ -95,7 +95,7 @@ def due(answering: Answering, bundle: Bundle) -> Snapshot:
 def vector_of(bundle: Bundle, snapshot: Snapshot, **changed: object) -> dict[str, float]:
     contract = Contract(bundle)
     fields = contract.values(contract.read([EXAMPLE | changed])[0], microseconds(bundle.as_of))
-    made = Vectors(bundle.spec).of(fields, snapshot.row)
+    made = np.frombuffer(Compiled(bundle.spec).on(snapshot.row).made(fields).data, dtype=np.float32)
     return dict(zip(bundle.spec.names, made.tolist(), strict=True))
 
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from math import inf
 from pathlib import Path
 
 import duckdb
@@ -18,9 +17,8 @@ from tandem.bundle import Bundle
 from tandem.clock import Clock
 from tandem.errors import ProblemError, SnapshotError
 from tandem.problem import Problem, load_problem
-from tandem.serving.prepared import Compiled
 from tandem.snapshots import About, Named, Snapshot, write_snapshot
-from tandem.vectors import Values, Vectors
+from tandem.vectors import Compiled, Values
 from tandem.warehouse import Warehouse
 from tasks.snapshots import Knowledge, write_due
 from tasks.splits import matrix
@@ -71,8 +69,7 @@ def fields_of(rows: pl.DataFrame, names: list[str]) -> Iterator[Values]:
 def test_inputs_are_the_same_offline_and_from_a_snapshot_to_the_bit(
     built: Workspace, problem: Problem, bundle: Bundle, followed: Path
 ) -> None:
-    spec, vectors = bundle.spec, Vectors(bundle.spec)
-    compiled = Compiled(spec, spec.request(), [(-inf, inf)] * len(spec.inputs))
+    spec, compiled = bundle.spec, Compiled(bundle.spec)
     drawn = random.Random(11).sample(Named.all(followed), TICKS)  # noqa: S311
     with Warehouse.open(built.data / "facts", built.params.as_of, spec.grid.tick) as warehouse:
         asked = requests_of(problem, warehouse, spec.grid)
@@ -83,12 +80,10 @@ def test_inputs_are_the_same_offline_and_from_a_snapshot_to_the_bit(
             joined = with_views(requests, spec, warehouse, built.data / "views")
             offline = matrix(with_features(joined, spec, warehouse), spec.names)
             row = Snapshot.open(named.path).row
-            asked_for = list(fields_of(requests, list(spec.fields)))
-            online = np.stack([vectors.of(fields, row) for fields in asked_for])
-            np.testing.assert_array_equal(online.view(np.uint32), offline.view(np.uint32), err_msg=str(named.tick))
-            served = [compiled.on(row).made(fields) for fields in asked_for]
-            assert b"".join(made.data for made in served) == offline.tobytes()
-            assert [made.nulls for made in served] == np.isnan(offline).sum(axis=1).tolist()
+            online = [compiled.on(row).made(fields) for fields in fields_of(requests, list(spec.fields))]
+            vectors = np.frombuffer(b"".join(made.data for made in online), dtype=np.uint32).reshape(offline.shape)
+            np.testing.assert_array_equal(vectors, offline.view(np.uint32), err_msg=str(named.tick))
+            assert [made.nulls for made in online] == np.isnan(offline).sum(axis=1).tolist()
     assert len(drawn) * AT_A_TICK == 10_000
 
 

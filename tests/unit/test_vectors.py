@@ -5,8 +5,8 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from tandem.serving.prepared import Part
 from tandem.serving.variant import reach
+from tandem.vectors import Part
 
 NAMES = ("a", "b", "c")
 PART = Part(NAMES, [reach(0, 1), reach(None, 0.1), reach(-5, None)])
