@@ -1,11 +1,14 @@
 """Dev and prod share nothing but images: what is one's cannot be reached, read or used from the other."""
 
+import base64
+import json
 import re
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from stood import Stood
+from stood import Stood, until
 
 TRY = """
 for target in {targets}; do
@@ -121,3 +124,33 @@ def test_people_do_what_their_role_may(each: Stood, role: str, method: str, path
 def test_a_body_that_is_too_large_is_refused_by_its_length(each: Stood) -> None:
     with each.client as client:
         assert client.post("/v1/predict", content=bytes(17 * 1024 * 1024)).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/livez", "/mlflow/", "/no-such-path"])
+def test_every_answer_tells_browsers_what_not_to_do(each: Stood, path: str) -> None:
+    with each.client as client:
+        told = client.get(path, auth=each.person("viewer") if path == "/mlflow/" else None).headers
+    assert told["strict-transport-security"] == "max-age=31536000"
+    assert told["x-content-type-options"] == "nosniff"
+    assert told["x-frame-options"] == "DENY"
+    assert told["referrer-policy"] == "no-referrer"
+    assert {"server", "via"}.isdisjoint(told), "nobody needs to know what answers"
+
+
+def test_the_gateway_logs_what_was_asked_as_json_and_no_credentials(each: Stood) -> None:
+    path = f"/{secrets.token_hex(8)}"
+    with each.client as client:
+        client.get(path, auth=each.person("viewer"))
+        client.get(path)
+    user, password = each.person("viewer")
+    shown = [each.place.key.read_text(), base64.b64encode(f"{user}:{password}".encode()).decode()]
+
+    def lines() -> list[bytes]:
+        logs: bytes = each.containers()["gateway"].logs(tail=200)
+        return [line for line in logs.splitlines() if path.encode() in line]
+
+    until(lambda: len(lines()) == 2, "both are logged", 10)
+    for line in lines():
+        said = json.loads(line)
+        assert (said["request"]["uri"], said["request"]["method"]) == (path, "GET")
+        assert not any(secret.encode() in line for secret in shown)
