@@ -31,6 +31,7 @@ FAST = {
 }
 KEEP = "TANDEM_WORKSPACES_KEEP"
 PATIENCE = 600
+PORTS = {"dev": 8443, "prod": 9443, "rehearsal": 10443}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Stood:
 
     @property
     def address(self) -> str:
-        return f"https://localhost:{ {'dev': 8443, 'prod': 9443}[self.name] }"
+        return f"https://localhost:{PORTS[self.name]}"
 
     @property
     def client(self) -> httpx.Client:

@@ -1,10 +1,11 @@
 """What a workspace held is there again in another one, made of one archive."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from stood import FAST, Stood
+from stood import FAST, Stood, until
 
 from tandem.workspace import Place
 from tasks.containers import engine
@@ -56,6 +57,12 @@ def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, group: Pa
         done = rehearsal.command("restore", str(archive), *GIVEN, within, sets=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert told(rehearsal) == before
+        key = {"authorization": f"Bearer {prod.place.key.read_text()}"}  # clients are let in as they were
+        with rehearsal.client as client:
+            asked = partial(client.post, "/v1/predict", json=rehearsal.example, headers=key, timeout=5)
+            until(lambda: asked().status_code == 200, "it answers: each replica has answered a golden request")
+        said = rehearsal.run("worker", "env", "TMPDIR=/srv/tandem/var", "tandem", "verify", "champion")
+        assert said.splitlines()[-1] == "identical"
         (group / "pids.max").write_text(str(int((group / "pids.current").read_text()) + 100))
         assert "Resource temporarily unavailable" in rehearsal.run("worker", "python3", "-c", MANY)
     finally:
