@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import accumulate
-from operator import xor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,7 +57,7 @@ class Knowledge:
         """The ticks at which facts were published, and the digest of all facts before and after each."""
         with Warehouse.open(self.facts, self.until, self.grid.tick) as opened:
             published = opened.published()
-        return published["tick"].to_list(), list(accumulate(published["facts"], xor, initial=0))
+        return published["tick"].to_list(), list(accumulate(published["facts"], initial=0))
 
     def made_of(self, tick: datetime) -> str:
         """Digest of the SQL and the facts that a tick's snapshot follows from."""

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from tandem.errors import MissingError, ProblemError
-from tandem.warehouse import Connection, Warehouse, connect, identifier, quoted
+from tandem.warehouse import INTEGERS, ROW_GROUP, Connection, Desk, Warehouse, bare, connect, identifier, quoted
 
 AS_OF = datetime(2024, 1, 1, 12)  # noqa: DTZ001
 TICK = timedelta(minutes=10)
 SECOND = timedelta(seconds=1)
+KINDS = ("tinyint", "smallint", "integer", "bigint")
 
 
 @pytest.fixture
@@ -98,6 +99,56 @@ def test_what_is_published_at_a_tick_is_told_by_its_raw_lines(tmp_path: Path) ->
     assert published(5) == whole, "it is not known yet"
 
 
+def test_two_facts_of_one_line_are_two(tmp_path: Path) -> None:
+    for kind, lines in (("lost", [1]), ("seen", [2, 2])):
+        (tmp_path / "facts" / kind).mkdir(parents=True)
+        rows = pl.DataFrame({"row": lines}).with_columns(known_at=pl.lit(AS_OF - TICK), landing=pl.lit("0"))
+        rows.write_parquet(tmp_path / "facts" / kind / "a.parquet")
+
+    def published() -> int:
+        with Warehouse.open(tmp_path / "facts", AS_OF, TICK) as opened:
+            return int(opened.published()["facts"].item())
+
+    both = published()
+    (tmp_path / "facts" / "seen" / "a.parquet").unlink()
+    pl.DataFrame(schema=rows.schema).write_parquet(tmp_path / "facts" / "seen" / "a.parquet")
+    assert published() != both
+
+
+def test_requests_are_in_the_order_that_was_asked_for(warehouse: Warehouse) -> None:
+    asked = "select known_at as moment, m, n from seen, (values (2), (1)) as twice(m)"
+    assert warehouse.requests(asked, "m", "n").select("m", "n").rows() == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def test_a_warehouse_that_writes_has_a_thread_a_query(facts: Path, tmp_path: Path) -> None:
+    for into, threads in ((tmp_path, 1), (None, 2)):
+        with Warehouse.open(facts, AS_OF, TICK, into=into) as opened:
+            assert opened.first("select current_setting('threads')") == (threads,)
+
+
+def test_rows_are_written_in_groups_and_counted(tmp_path: Path) -> None:
+    target = tmp_path / "rows.parquet"
+    with Desk.at(tmp_path) as desk:
+        desk.execute("create table numbers as select i as n from range(200_000) as t(i)")
+        with desk.beside() as other:
+            assert other.write("from numbers;", target) == 200_000
+        described = f"from parquet_metadata({quoted(str(target))}) select row_group_num_rows as rows, compression"
+        assert desk.query(described).rows() == [(ROW_GROUP, "LZ4_RAW"), (200_000 - ROW_GROUP, "LZ4_RAW")]
+        assert ROW_GROUP == 131_072
+        assert desk.write("from numbers", target, "max(n) as n") == 1
+        assert desk.first(f"from {quoted(str(target))}") == (199_999,)
+
+
+def test_a_query_is_bare_without_what_ends_it() -> None:
+    assert bare("\n select 1 as X;\n") == "select 1 as X"
+
+
+def test_all_of_duckdbs_integers_but_the_huge_are_known() -> None:
+    with Desk.at() as desk:
+        every = ", ".join(f"1::{'u' * unsigned}{kind}" for unsigned in (0, 1) for kind in KINDS)
+        assert tuple(desk.types(f"select {every}").values()) == INTEGERS
+
+
 def test_nothing_is_fetched_by_itself_and_threads_do_not_depend_on_the_machine(locked: Connection) -> None:
     names = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions", "threads")
     asked = ", ".join(f"current_setting('{name}')" for name in names)
@@ -126,8 +177,12 @@ def test_sql_that_does_not_run_is_told_with_its_line(warehouse: Warehouse) -> No
 
 
 def test_where_no_facts_are_the_command_that_makes_them_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="dvc repro ingest"), Warehouse.open(tmp_path / "no", AS_OF, TICK):
-        raise AssertionError
+    for into in (None, tmp_path):
+        with (
+            pytest.raises(MissingError, match="dvc repro ingest"),
+            Warehouse.open(tmp_path / "no", AS_OF, TICK, into=into),
+        ):
+            raise AssertionError
 
 
 @pytest.fixture
