@@ -254,12 +254,12 @@ def test_labels_stand_beside_their_requests_where_they_are_known(
 def test_a_request_with_two_labels_is_an_error(asked: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> None:
     path = problem.folder / "label.sql"
     path.write_text(f"{path.read_text()} union all {path.read_text()}")
-    with pytest.raises(ProblemError, match=r'label\.sql gives two rows for one "who", "wanted_at"'):
+    with pytest.raises(ProblemError, match=r'\Alabel\.sql gives two rows for one "who", "wanted_at"'):
         labels_of(asked, problem, warehouse)
 
 
 def test_two_requests_of_one_key_are_an_error(asked: pl.DataFrame, problem: Problem, warehouse: Warehouse) -> None:
-    with pytest.raises(ProblemError, match=r'requests\.sql gives two rows for one "who", "wanted_at"'):
+    with pytest.raises(ProblemError, match=r'\Arequests\.sql gives two rows for one "who", "wanted_at"'):
         labels_of(pl.concat([asked, asked.head(1)]), problem, warehouse)
 
 
