@@ -44,6 +44,14 @@ def test_what_must_be_filled_is_required() -> None:
     assert required(Visit) == ("landing", "row", "visitor", "minutes", "again", "came_at")
 
 
+class Silent(dy.Schema):
+    paid = dy.Bool()
+
+
+def test_a_contract_that_says_nothing_of_itself_is_told_so() -> None:
+    assert json_schema(Silent)["description"] == ""
+
+
 def test_json_schema_says_what_the_contract_says() -> None:
     schema = json_schema(Visit)
     assert schema["title"] == "Visit"
