@@ -8,6 +8,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -219,12 +220,47 @@ def test_a_size_that_is_claimed_or_grown_is_refused_before_a_digest_is_made(
         Bundle.open(folder)
 
 
+GIB, MANIFESTS = 1 << 30, 1 << 22
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_file_has_a_gibibyte_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    monkeypatch.setattr("tandem.bundle.sha256_of", lambda _: "0" * 64)  # to read it would take seconds
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(GIB + more)
+    seal(tmp_path, {"tandem.as_of": "2024-01-01"})
+    refused = pytest.raises(BundleError, match=r"model\.onnx is larger than a bundle's file may be, 1024 MiB")
+    with refused if more else nullcontext():
+        assert list(Bundle.open(tmp_path).files) == ["model.onnx"]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_manifest_has_four_mebibytes_at_most(folder: Path, more: int) -> None:
+    said = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).write_bytes(said.ljust(MANIFESTS + more))
+    refused = pytest.raises(BundleError, match=r"manifest\.json is larger than a manifest may be")
+    with refused if more else nullcontext():
+        assert Bundle.open(folder).spec.names
+
+
 def test_an_empty_folder_and_one_with_too_many_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "deep" / "er").mkdir(parents=True)
+    there = len([path for path in folder.rglob("*") if path != folder])
+    monkeypatch.setattr("tandem.bundle.MOST_FILES", there)
+    Bundle.open(folder)
+    (folder / "deep").mkdir()
+    with pytest.raises(BundleError, match=f"holds more than {there} files"):
+        Bundle.open(folder)
+    monkeypatch.undo()
     with pytest.raises(BundleError, match="deep is a folder that holds nothing"):
         Bundle.open(folder)
-    monkeypatch.setattr("tandem.bundle.MOST_FILES", 10)
-    with pytest.raises(BundleError, match="holds more than 10 files"):
+
+
+def test_what_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> str:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("tandem.bundle.sha256_of", broken)
+    with pytest.raises(BundleError, match=r"cannot be read: .*Input/output error"):
         Bundle.open(folder)
 
 
