@@ -219,6 +219,13 @@ def servers(tree: Path, folder: Path) -> list[Server]:
     ]  # fmt: skip
 
 
+def model_alone(tree: Path) -> float:
+    """Give the rows a second that the model alone scores, as ours runs it."""
+    command = (sys.executable, HERE / "model_alone.py", tree / "data" / "flights" / "bundle", str(ROWS))
+    done = subprocess.run(command, env=ENVIRONMENT | {"PYTHONPATH": str(tree)}, check=True, capture_output=True)
+    return float(done.stdout)
+
+
 def measured(all_of_them: list[Server], folder: Path, repeats: int) -> dict[str, dict[str, list[float]]]:
     """Ask each in turn, again and again: rates and latencies by server."""
     found: dict[str, dict[str, list[float]]] = {server.name: {} for server in all_of_them}
@@ -241,6 +248,7 @@ def serving(tree: Path, folder: Path, repeats: int) -> Outcome:
     folder.mkdir()
     asked = servers(tree, folder)
     found = measured(asked, folder, repeats)
+    alone = [model_alone(tree) for _ in range(repeats)]
 
     def over(what: str, one: str, other: str) -> list[float]:
         return [a / b for a, b in zip(found[one][what], found[other][what], strict=True)]
@@ -254,7 +262,9 @@ def serving(tree: Path, folder: Path, repeats: int) -> Outcome:
         Figure("mlflow's rate, of ours, one row", over("rate", "mlflow", "ours"), "x", 1 / 60),
         Figure("FastAPI's rate, of ours, one row", over("rate", "FastAPI", "ours"), "x", 1 / 8),
         Figure("MLServer's rate, of ours, 100 rows", over("rows", "MLServer", "ours"), "x", 1 / 4),
-    ]
+        Figure("MLServer's rate, of our model's alone, 100 rows",
+            [a / b for a, b in zip(found["MLServer"]["rows"], alone, strict=True)], "x", None),
+    ]  # fmt: skip
     lines = ["| server | requests/s | p99, us | p50 alone, us | rows/s by 100 | memory, MiB |", "|---|" + "---:|" * 5]
     for name, values in found.items():
         shown = (statistics.median(values[what]) for what in ("rate", "p99", "p50, alone", "rows", "memory"))
