@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from itertools import accumulate
 from pathlib import Path
 
@@ -37,16 +38,24 @@ class Sheets:
     """The sheets of all workers."""
 
     def __init__(self, folder: Path, writer: str) -> None:
-        """Take over what the dead have left, and begin a sheet."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Begin a sheet."""
         self._folder, self._own = folder, folder / writer
+        self._file = self._begin()
+
+    def _begin(self) -> FileIO:
+        """Take over what the dead have left, and begin a sheet."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
             self._bury()
-            self._file = self._own.open("w+b", buffering=0)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            file = self._own.open("w+b", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return file
 
     def write(self, sheet: Sheet) -> None:
-        """Write our own."""
+        """Write our own; where somebody took it away, begin another one."""
+        if not self._own.exists():
+            self._file.close()
+            self._file = self._begin()
         data = msgspec.msgpack.encode(sheet)
         os.pwrite(self._file.fileno(), len(data).to_bytes(8, "big") + data, 0)
 

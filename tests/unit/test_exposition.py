@@ -1,6 +1,7 @@
 """What Prometheus reads: its own parser takes it, workers add up, and the page names each metric."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_workers_add_up_and_what_the_dead_counted_stays(tmp_path: Path) -> None:
     other.write(sheet(2))
     assert third.total().counts.of("requests_total", "predict", "POST", "200") == 3
     for each in (other, third):
+        each.close()
+
+
+def test_a_folder_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    one, other = Sheets(folder, "one"), Sheets(folder, "other")
+    one.write(sheet(1))
+    other.write(sheet(10))
+    shutil.rmtree(folder)
+    one.write(sheet(2))
+    assert one.total().counts.of("requests_total", "predict", "POST", "200") == 2
+    other.write(sheet(11))
+    assert one.total().counts.of("requests_total", "predict", "POST", "200") == 13
+    assert one.total().gauges == {"workers": 2, "at_once": 13}
+    for each in (one, other):
         each.close()
 
 
