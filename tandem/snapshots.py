@@ -59,6 +59,12 @@ class Named:
         return sorted(cls(datetime.fromisoformat(m[1]), m[2], path) for m, path in found if m)
 
 
+def is_whole(path: Path) -> bool:
+    """Say whether a file is what its name says."""
+    named = NAME.match(path.name)
+    return named is not None and path.is_file() and sha256_of(path) == named[2]
+
+
 class Snapshot:
     """The rows at one tick; the file is unmapped when nobody has it any more."""
 
@@ -84,9 +90,8 @@ class Snapshot:
             SnapshotError: it is not.
 
         """
-        named = NAME.match(path.name)
-        if named is None or not path.is_file() or sha256_of(path) != named[2]:
-            msg = f"{path} is no snapshot, or was damaged: delete it, `tandem refresh` makes it anew"
+        if not is_whole(path):
+            msg = f"{path} is no snapshot, or was damaged: `tandem refresh` makes it anew"
             raise SnapshotError(msg)
         with OPENING:  # a process may map a file once only
             found = MAPPED.get(path.resolve())

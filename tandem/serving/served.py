@@ -51,36 +51,50 @@ class Ticks:
         self.folder = folder
         self._named: list[Named] = []
         self._opened: OrderedDict[Path, Snapshot] = OrderedDict()
-        self._bad: set[Path] = set()
+        self._bad: dict[Path, object] = {}
+        """Those that were damaged, each with what changes when it is made anew."""
 
     def look(self) -> None:
         """See which there are now."""
-        named = [each for each in Named.all(self.folder) if each.path not in self._bad]
+        bad = self._bad
+        named = [each for each in Named.all(self.folder) if each.path not in bad or bad[each.path] != _mark(each.path)]
         if named != self._named:
             self._named = named
 
     def due(self, moment: datetime, grid: Grid) -> tuple[Named, Snapshot] | None:
         """Give the newest that a request of a moment may use; a newer one would tell the future."""
-        place = bisect_right(self._named, moment - grid.lag, key=attrgetter("tick"))
+        there = self._named
+        place = bisect_right(there, moment - grid.lag, key=attrgetter("tick"))
         while place:
-            named = self._named[place - 1]
+            named = there[place - 1]
             if found := self._opened.get(named.path) or self._open(named):
                 return named, found
             place -= 1
         return None
 
     def _open(self, named: Named) -> Snapshot | None:
-        """Map one; one that is damaged is told once, and never looked at again."""
+        """Map one; one that is damaged is told once, and not looked at again until it is another file."""
+        mark = _mark(named.path)
         try:
             found = Snapshot.open(named.path)
         except SnapshotError as exc:
             log.warning("a snapshot is left out: %s", exc)
-            self._bad.add(named.path)
+            self._bad[named.path] = mark
+            self._named = [each for each in self._named if each.path != named.path]
             return None
         self._opened[named.path] = found
         if len(self._opened) > OPEN:
             self._opened.popitem(last=False)
         return found
+
+
+def _mark(path: Path) -> object:
+    """Give what changes when a file becomes another one; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 @dataclass(frozen=True)
@@ -116,11 +130,7 @@ class Source:
         """Give what changes when traffic does."""
         if self.folder:
             return self.folder
-        try:
-            found = (self.serving / TRAFFIC).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_ino
+        return _mark(self.serving / TRAFFIC)
 
     def load(self, before: Served | None = None) -> Served:
         """Load the state that is said now; what was loaded before is used again.

@@ -157,15 +157,23 @@ def test_a_moment_before_the_first_snapshot_is_told(bundle: Bundle, answering: A
     assert told.value.status == 422
 
 
-def test_a_damaged_snapshot_is_left_out_and_an_older_one_is_stale(
-    bundle: Bundle, snapshots: Path, tmp_path: Path
+def test_a_damaged_snapshot_is_left_out_and_an_older_one_is_stale_until_it_is_whole(
+    bundle: Bundle, snapshots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(snapshots, tmp_path / "snapshots")
     newest = Named.all(tmp_path / "snapshots")[-1]
     with newest.path.open("r+b") as file:
         file.write(b"damaged")
-    (told,) = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag).ask([EXAMPLE])
+    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
+    (told,) = answering.ask([EXAMPLE])
     assert (told.stale, told.lateness) == (True, bundle.spec.grid.tick.total_seconds())
+    answering.watched.look(answering.moment)
+    assert caplog.text.count("a snapshot is left out") == 1
+    shutil.copyfile(snapshots / newest.path.name, tmp_path / "anew")
+    (tmp_path / "anew").rename(newest.path)  # as refresh makes it anew
+    answering.watched.look(answering.moment)
+    (told,) = answering.ask([EXAMPLE])
+    assert not told.stale
 
 
 def test_without_a_bundle_there_is_no_server(workspace: Workspace) -> None:

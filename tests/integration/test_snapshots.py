@@ -167,6 +167,44 @@ def test_refresh_goes_as_far_as_the_clock(landed: Workspace) -> None:
     assert [named.tick for named in Named.all(folder)] == [FIRST - TICK + n * TICK for n in range(4)]
 
 
+@pytest.mark.parametrize("place", [0, 2, -1])
+def test_a_damaged_snapshot_is_made_anew(built: Workspace, problem: Problem, tmp_path: Path, place: int) -> None:
+    until = FIRST + 3 * TICK
+    for each in (FIRST, until):
+        write_due(known(built, problem, each), tmp_path, kept=5)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 5
+    Named.all(tmp_path)[place].path.write_bytes(b"damaged")
+    assert write_due(known(built, problem, until), tmp_path, kept=5) != []
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert write_due(known(built, problem, until), tmp_path, kept=5) == []
+
+
+def test_a_damaged_snapshot_of_a_tick_to_come_changes_nothing(
+    built: Workspace, problem: Problem, tmp_path: Path
+) -> None:
+    write_due(known(built, problem, FIRST + 10 * TICK), tmp_path, kept=5)
+    Named.all(tmp_path)[-1].path.write_bytes(b"damaged")
+    written = write_due(known(built, problem, FIRST), tmp_path, kept=5)
+    assert [named.path for named in Named.all(tmp_path)] == written
+    assert [named.tick for named in Named.all(tmp_path)] == [FIRST - TICK, FIRST]
+
+
+def test_a_damaged_snapshot_of_other_sql_is_made_anew_once(
+    built: Workspace, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = FIRST + 3 * TICK
+    for each in (FIRST, until):
+        write_due(known(built, problem, each), tmp_path, kept=5)
+    monkeypatch.setattr(duckdb, "__version__", "another")
+    (first, second, third, *_) = Named.all(tmp_path)
+    third.path.write_bytes(b"damaged")
+    written = write_due(known(built, problem, until), tmp_path, kept=5)
+    assert [named.path for named in Named.all(tmp_path)] == [first.path, second.path, *written]
+    assert [named.tick for named in Named.all(tmp_path)] == [FIRST + n * TICK for n in range(-1, 4)]
+    assert write_due(known(built, problem, until), tmp_path, kept=5) == []
+
+
 def test_a_damaged_snapshot_is_refused(followed: Path, tmp_path: Path) -> None:
     whole = Named.all(followed)[0].path
     damaged = tmp_path / whole.name
