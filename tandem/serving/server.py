@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
 import signal
 import socket
 import struct
@@ -63,6 +64,10 @@ LAST = 1.5
 """Seconds for who was let in and has not asked yet; a proxy must not keep an idle connection for as long."""
 SO_ATTACH_FILTER, NO_SYN = 26, ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF))
 """Linux's: a TCP header's flags, is SYN among them? Then drop it; let all else through."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's: how much may stay free at the heap's end, and what has a place of its own, given back when it is freed."""
+LARGE = 1 << 20
+"""Bytes for both: left alone, glibc raises them with each large request, until 64 MiB may stay."""
 GRACE = 10
 """Seconds for what is being answered when the drain time is over."""
 
@@ -231,11 +236,15 @@ def turn_away(opened: socket.socket) -> None:
 
 
 def settle() -> None:
-    """Give back what loading left over, 3 MiB; and let no collection of garbage look at what stays for good."""
+    """Give back what loading left over, 3 MiB, and what large requests will; look for no garbage in what stays."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own pool keeps what a large stream took
     gc.collect()
     gc.freeze()
     with contextlib.suppress(OSError, AttributeError):  # glibc's alone
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGE)
+        libc.malloc_trim(0)
 
 
 def work(make: Callable[[], Worker], opened: socket.socket, drain: float, *, attached: bool) -> None:
