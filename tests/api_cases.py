@@ -1,6 +1,6 @@
-"""Requests made from the server's own OpenAPI document, right and wrong ones, against a server.
+"""Requests made from the server's own OpenAPI document, right and wrong ones, against a server, and what it keeps.
 
-python tests/api_cases.py http://127.0.0.1:8080 100000 [seed]
+python tests/api_cases.py http://127.0.0.1:8080 100000 [seed [process]]
 """
 
 import sys
@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import SearchStrategy
+from kept import Kept
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
@@ -77,13 +78,15 @@ def _send(cases: SearchStrategy[Case[Any]], seed: int, most: int, session: reque
 
 
 def main() -> int:
-    """Ask a server that runs, and say what came of it."""
-    address, cases, *seed = sys.argv[1:]
-    outcome = ask(address, int(cases), int(seed[0]) if seed else 0)
+    """Ask a server that runs, and say what came of it; with its process also what that keeps."""
+    address, cases, *more = sys.argv[1:]
+    seed, *process = map(int, more or ["0"])
+    kept = [Kept(address, each) for each in process]
+    outcome = ask(address, int(cases), seed)
     told = {f"{mode} {status}": count for (mode, status), count in sorted(outcome.statuses.items())}
     sys.stdout.write(f"{outcome.cases} cases, answered {told}\n")
-    sys.stdout.writelines(f"{failed}\n" for failed in outcome.failed)
-    return bool(outcome.failed)
+    sys.stdout.writelines(f"{said}\n" for said in [*kept, *outcome.failed])
+    return bool(outcome.failed) or any(each.is_too_much() for each in kept)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,21 @@
 """Broken requests, byte by byte, against a server: what it answers, whether it lets go, and what it keeps.
 
-python tests/broken_http.py http://127.0.0.1:8080 20000 [seed]
+python tests/broken_http.py http://127.0.0.1:8080 20000 [process]
 """
 
 import asyncio
-import json
 import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import BytesIO
 from random import Random
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
-import pyarrow as pa
+from kept import Kept
+from whole import Requests, end_of_json
 
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 HANG = 20.0
@@ -25,8 +23,6 @@ HANG = 20.0
 BRIEF = 0.3
 """Seconds that most cases wait for an answer that may never be due, as the request is not whole."""
 AT_ONCE = 16
-GROWTH = 1.05
-"""Of the memory that a server holds, at most."""
 
 
 @dataclass
@@ -36,61 +32,6 @@ class Outcome:
     statuses: Counter[int] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     """Each case that was answered by a 5xx, or never let go of."""
-
-
-class Requests:
-    """Whole requests, to be broken."""
-
-    def __init__(self, address: str) -> None:
-        """Take what works from what the server says of itself."""
-        said = httpx.get(f"{address}/openapi.json").json()
-        example = said["components"]["schemas"]["Instance"]["examples"][0]
-        infer = f"/v2/models/{said['info']['title']}/infer"
-        table = ",".join(example) + "\n" + ",".join("" if value is None else str(value) for value in example.values())
-        tensors = said["paths"]["/v2/models/{name}/infer"]["post"]["requestBody"]["content"]
-        self.bodies = [
-            ("/v1/predict", "application/json", json.dumps({"instances": [example] * 3}).encode()),
-            ("/v1/predict", "application/vnd.apache.arrow.stream", _stream(example)),
-            ("/invocations", "application/json", json.dumps({"dataframe_records": [example]}).encode()),
-            ("/invocations", "text/csv", table.encode()),
-            (infer, "application/json", json.dumps(tensors["application/json"]["example"]).encode()),
-            (infer, "application/octet-stream", _binary(example)),
-        ]
-
-    def head(self, random: Random) -> bytes:
-        """Give a request without a body."""
-        path = random.choice(["/livez", "/readyz", "/v1/model", "/v2", "/ping", "/openapi.json", "/docs", "/nothing"])
-        return f"{random.choice(['GET', 'HEAD', 'GET', 'POST'])} {path} HTTP/1.1\r\nhost: x\r\n".encode()
-
-    def whole(self, random: Random, body: bytes | None = None, *more: str) -> bytes:
-        """Give a request with a body."""
-        path, kind, own = random.choice(self.bodies)
-        body = own if body is None else body
-        if kind.endswith("octet-stream"):
-            more = (*more, f"inference-header-content-length: {own.index(b'}]}') + 3}")
-        lines = [f"POST {path} HTTP/1.1", "host: x", f"content-type: {kind}", f"content-length: {len(body)}", *more]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def _stream(example: dict[str, object]) -> bytes:
-    sink, table = BytesIO(), pa.Table.from_pylist([example] * 3)
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue()
-
-
-def _binary(example: dict[str, object]) -> bytes:
-    inputs, data = [], b""
-    for name, value in example.items():
-        text = str(value).encode()
-        part = len(text).to_bytes(4, "little") + text
-        datatype = "BYTES"
-        if isinstance(value, int):
-            datatype, part = ("BOOL", b"\1") if value is True else ("INT64", value.to_bytes(8, "little", signed=True))
-        size = {"binary_data_size": len(part)}
-        inputs.append({"name": name, "shape": [1], "datatype": datatype, "parameters": size})
-        data += part
-    return json.dumps({"inputs": inputs}).encode() + data
 
 
 def _noise(random: Random, most: int) -> bytes:
@@ -185,7 +126,7 @@ def bodies(requests: Requests, random: Random) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "host: x", "connection: close", f"content-type: {kind}"]
     lines.append(f"content-length: {len(body)}")
     if kind.endswith("octet-stream"):
-        end = own.index(b"}]}") + 3
+        end = end_of_json(own)
         lines.append(f"inference-header-content-length: {max(0, end + random.choice([0, 0, 0, -1, 1, 10**6]))}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -283,24 +224,14 @@ async def ask(address: str, cases: int, seed: int = 0) -> Outcome:
     return outcome
 
 
-def memory(process: int) -> int:
-    """Tell the bytes that a process holds."""
-    return psutil.Process(process).memory_info().rss
-
-
 def main() -> int:
-    """Ask a server that runs, and say what came of it; with its process also what it keeps after a first quarter."""
-    address, given, *process = sys.argv[1:]
-    cases, held = int(given), []
-    outcome = asyncio.run(ask(address, cases // 4))
-    held += [memory(int(each)) for each in process]
-    more = asyncio.run(ask(address, cases - cases // 4, 1))
-    held += [memory(int(each)) for each in process]
-    outcome.failed += more.failed
-    sys.stdout.write(f"{cases} cases, answered {dict(sorted((outcome.statuses + more.statuses).items()))}\n")
-    sys.stdout.write(f"memory {' then '.join(f'{size / 2**20:.1f} MiB' for size in held)}\n" if held else "")
-    sys.stdout.writelines(f"{failed}\n" for failed in outcome.failed)
-    return bool(outcome.failed) or bool(held and held[-1] > held[0] * GROWTH)
+    """Ask a server that runs, and say what came of it; with its process also what that keeps."""
+    address, cases, *process = sys.argv[1:]
+    kept = [Kept(address, int(each)) for each in process]
+    outcome = asyncio.run(ask(address, int(cases)))
+    sys.stdout.write(f"{cases} cases, answered {dict(sorted(outcome.statuses.items()))}\n")
+    sys.stdout.writelines(f"{said}\n" for said in [*kept, *outcome.failed])
+    return bool(outcome.failed) or any(each.is_too_much() for each in kept)
 
 
 if __name__ == "__main__":
