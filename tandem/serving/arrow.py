@@ -32,7 +32,7 @@ def read(body: bytes, contract: Contract, limits: Limits) -> list[Instance]:
 
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - 50 MiB, for those who speak Arrow alone
+        import pyarrow as pa  # noqa: PLC0415 - 36 MiB, for those who speak Arrow alone
         import pyarrow.compute  # noqa: PLC0415
     except ModuleNotFoundError as exc:  # an image without its 115 MB
         raise Refused(415, "this server speaks no Arrow: pyarrow is not installed where it runs") from exc

@@ -217,7 +217,7 @@ def test_on_a_full_disk_it_says_so_and_is_well_again_with_space(ready: Workspace
         for got in (*refused, told(client, *[{"keys": KEYS, "label": True}] * 20)):
             assert (got.status_code, got.headers["retry-after"]) == (503, "1")
             assert "cannot be recorded" in got.json()["detail"]
-        assert client.get("/livez").status_code == 200
+        assert [client.get(path).status_code for path in ("/livez", "/readyz")] == [200, 200]
         subprocess.run(["prlimit", f"--pid={process.pid}", "--fsize=1000000"], check=True)  # noqa: S607
         acknowledged += predicted(client, *[{}] * 3)
         assert told(client, {"keys": KEYS, "label": True}).json() == {"taken": 1}
