@@ -11,6 +11,7 @@ import msgspec
 from tandem.serving.arrow import ARROW
 from tandem.serving.contract import EPOCH, MICROSECOND, Limits
 from tandem.serving.core import Answer
+from tandem.serving.explain import MOST, TOP, Explanation
 from tandem.serving.http import HTML, JSON_KIND, Call, Reply, Route, encode
 from tandem.serving.invocations import CSV, FORMS
 from tandem.serving.refused import Fault
@@ -73,7 +74,8 @@ def document(variant: Variant, routes: Sequence[Route], limits: Limits, *, any_m
             "schemas": {
                 "Instance": _instance(variant, limits) | {"examples": [example]},
                 "Predictions": _object(predictions={"type": "array", "items": _ref("Answer")}),
-                **_schemas(Answer, Fault),
+                "Explanations": _object(explanations={"type": "array", "items": _ref("Explanation")}),
+                **_schemas(Answer, Explanation, Fault),
                 "Problem": _object(
                     title={"type": "string"},
                     status={"type": "integer"},
@@ -138,9 +140,36 @@ def _bodies(variant: Variant, example: Json, limits: Limits, at: Json) -> dict[s
     scored["responses"] = {"200": _gives("answers, in the order of the rows", **{JSON_KIND: _ref("Predictions")})}
     return {
         "/v1/predict": predict,
+        "/v1/explain": _explained(rows | {"maxItems": MOST}, example, at),
+        "/v1/feedback": _labels(variant, example, limits),
         "/invocations": scored,
         "/v2/models/{name}/infer": _inference(contract.names, tensors),
     }
+
+
+def _explained(rows: Json, example: Json, at: Json) -> Json:
+    """Give what is asked to be explained."""
+    top: Json = {"type": "integer", "minimum": 1, "default": TOP, "description": "so many inputs are named of each"}
+    asked = _object(instances=rows, top=top, **at, optional=("top", "at"))
+    made = _takes({JSON_KIND: (asked, {"instances": [example], "top": 3})})
+    said = "what each score is made of, in the order of the instances"
+    return made | {"responses": {"200": _gives(said, **{JSON_KIND: _ref("Explanations")})}}
+
+
+def _labels(variant: Variant, example: Json, limits: Limits) -> Json:
+    """Give what came true, told by a prediction's id or by the request's own keys."""
+    names, fields = variant.spec.keys, _instance(variant, limits)["properties"]
+    label: Json = {"type": "boolean"}
+    known: Json = {"type": ["string", "null"], "format": "date-time", "description": "when it could first be known"}
+    own = _object(**{name: fields[name] for name in names})
+    told = [
+        _object(label=label, id={"type": "string"}, known_at=known, optional=("known_at",)),
+        _object(label=label, keys=own, known_at=known, optional=("known_at",)),
+    ]
+    labels = _object(labels={"type": "array", "items": {"oneOf": told}, "minItems": 1, "maxItems": limits.rows})
+    made = _takes({JSON_KIND: (labels, {"labels": [{"keys": {n: example[n] for n in names}, "label": True}]})})
+    taken = _object(taken={"type": "integer", "description": "labels that were recorded"})
+    return made | {"responses": {"200": _gives("all of them, or none", **{JSON_KIND: taken})}}
 
 
 def _forms(names: Sequence[str], rows: Json, params: Json) -> list[Json]:
