@@ -1,7 +1,7 @@
 """Mutants: the text of a file changed in one place, by cosmic-ray's operators and some of our own."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,9 @@ SQL = {
 TOLD = re.compile(r"\bmsg = |description=|logging|getLogger|noqa: PLR2004|^@step")
 """Lines that only tell something to people or to Prefect."""
 
+Chosen = Callable[[set[str]], bool]
+"""Says whether a place is meant, by the names of the functions and classes that it stands in."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -81,11 +84,11 @@ def _own(node: NodeOrLeaf) -> Iterator[str]:
             yield "pass"
 
 
-def mutants_of(path: Path, root: Path, only: tuple[str, ...] = ()) -> Iterator[Mutant]:
-    """Give the mutants of a file, or of some of its functions and classes; each text once."""
+def mutants_of(path: Path, root: Path, chosen: Chosen = lambda _: True) -> Iterator[Mutant]:
+    """Give the mutants of a file, or of places in some functions and classes; each text once."""
     name, text = path.relative_to(root).as_posix(), path.read_text()
     seen = {text}
-    found = _sql(text) if path.suffix == ".sql" else _python(text, only)
+    found = _sql(text) if path.suffix == ".sql" else _python(text, chosen)
     for mutated in found:
         if mutated not in seen and (path.suffix == ".sql" or _is_python(mutated)):
             seen.add(mutated)
@@ -106,16 +109,16 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _python(text: str, only: tuple[str, ...]) -> Iterator[str]:
+def _python(text: str, chosen: Chosen) -> Iterator[str]:
     tree = get_ast(text)
     nodes = [node for node in ast_nodes(tree) if isinstance(node, NodeOrLeaf)]
     for operator in (get_operator(f"core/{name}")() for name in NAMES):
         places = [node for node in nodes for _ in operator.mutation_positions(node)]
-        yield from (mutate_code(text, operator, n) for n, node in enumerate(places) if _counts(node, only))
+        yield from (mutate_code(text, operator, n) for n, node in enumerate(places) if _counts(node, chosen))
     starts = [0, *(found.end() for found in re.finditer("\n", text))]
     for node in nodes:
         start, end = (starts[line - 1] + column for line, column in (node.start_pos, node.end_pos))
-        if _counts(node, only):
+        if _counts(node, chosen):
             yield from (text[:start] + now + text[end:] for now in _own(node))
 
 
@@ -127,7 +130,7 @@ def _sql(text: str) -> Iterator[str]:
                 yield text[: found.start()] + now + text[found.end() :]
 
 
-def _counts(node: NodeOrLeaf, only: tuple[str, ...]) -> bool:
+def _counts(node: NodeOrLeaf, chosen: Chosen) -> bool:
     """Tell whether it is code that runs, and asked for; annotations are judged by mypy."""
     names, child = set[str](), node
     while (parent := child.parent) is not None:
@@ -139,4 +142,4 @@ def _counts(node: NodeOrLeaf, only: tuple[str, ...]) -> bool:
         if parent.type == "atom_expr" and parent.children[0].get_code().strip() == "Literal":
             return False
         child = parent
-    return not only or not names.isdisjoint(only)
+    return chosen(names)

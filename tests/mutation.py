@@ -47,10 +47,18 @@ class Target:
     tests: tuple[str, ...]
     only: tuple[str, ...] = ()
     """The functions and classes that are meant, where it is not all of the file."""
+    but: tuple[str, ...] = ()
+    """Those that are another target's."""
     keep: bool = False
     """Whether what its tests start from is no different for any mutant, and so is made once."""
 
+    def chosen(self, names: set[str]) -> bool:
+        """Say whether what stands in functions and classes of these names is meant."""
+        return (not self.only or not names.isdisjoint(self.only)) and names.isdisjoint(self.but)
 
+
+HELD = ("fetch", "download", "_check_sizes", "attestations", "attest", "refuse", "refused")
+"""What of the registry is about bundles and what was said of them, and not about who takes traffic."""
 TARGETS = {
     "contracts": Target(("tandem/contracts.py",), ("tests/unit/test_contracts.py",)),
     "contracts of flights": Target(("problems/flights/contracts.py",), ("tests/unit/test_flights.py",)),
@@ -69,6 +77,13 @@ TARGETS = {
     "promote": Target(
         ("tasks/promote.py", "tandem/registry.py"),
         ("tests/unit/test_promote.py", "tests/integration/test_registry.py", "tests/integration/test_publish.py"),
+        but=HELD,
+        keep=True,
+    ),
+    "fetch and attest": Target(
+        ("tandem/registry.py",),
+        ("tests/integration/test_attest.py", "tests/integration/test_sync_refusals.py", "-k", "not 500"),
+        only=HELD,
         keep=True,
     ),
     "verify": Target(
@@ -237,7 +252,7 @@ def verdicts(name: str, trees: Queue[Path], known: Known, every: int) -> Iterato
         finally:
             trees.put(tree)
 
-    found = [mutant for path in files_of(target) for mutant in mutants_of(path, ROOT, target.only)]
+    found = [mutant for path in files_of(target) for mutant in mutants_of(path, ROOT, target.chosen)]
     with ThreadPoolExecutor(WORKERS) as pool:
         chosen = found[::every]
         killed = pool.map(lambda mutant: known.judged(mutant, target, lambda: judge(mutant)), chosen)
