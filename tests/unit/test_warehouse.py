@@ -100,19 +100,16 @@ def test_what_is_published_at_a_tick_is_told_by_its_raw_lines(tmp_path: Path) ->
 
 
 def test_two_facts_of_one_line_are_two(tmp_path: Path) -> None:
-    for kind, lines in (("lost", [1]), ("seen", [2, 2])):
-        (tmp_path / "facts" / kind).mkdir(parents=True)
-        rows = pl.DataFrame({"row": lines}).with_columns(known_at=pl.lit(AS_OF - TICK), landing=pl.lit("0"))
-        rows.write_parquet(tmp_path / "facts" / kind / "a.parquet")
-
-    def published() -> int:
+    def published(*lines: int) -> int:
+        rows = pl.DataFrame({"row": lines}, schema={"row": pl.Int64})
+        rows = rows.with_columns(known_at=pl.lit(AS_OF - TICK), landing=pl.lit("0"))
+        for kind, half in (("lost", rows.head(1)), ("seen", rows.slice(1))):
+            (tmp_path / "facts" / kind).mkdir(parents=True, exist_ok=True)
+            half.write_parquet(tmp_path / "facts" / kind / "a.parquet")
         with Warehouse.open(tmp_path / "facts", AS_OF, TICK) as opened:
             return int(opened.published()["facts"].item())
 
-    both = published()
-    (tmp_path / "facts" / "seen" / "a.parquet").unlink()
-    pl.DataFrame(schema=rows.schema).write_parquet(tmp_path / "facts" / "seen" / "a.parquet")
-    assert published() != both
+    assert len({published(1), published(1, 2), published(1, 2, 2)}) == 3
 
 
 def test_requests_are_in_the_order_that_was_asked_for(warehouse: Warehouse) -> None:
