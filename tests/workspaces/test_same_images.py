@@ -1,6 +1,7 @@
 """Images that are built twice from the same commit, each time anew, hold the same files.
 
-It takes ten minutes: TANDEM_IMAGES_TWICE=1 has it done; TANDEM_BASE names the base image where it is not the usual one.
+It takes ten minutes: TANDEM_IMAGES_TWICE=1 has it done. BASE names the base image where it is not the usual one, as for
+`make images`.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(TWICE not in os.environ, reason=f"ten minutes: {
 
 
 def built(folder: Path) -> Mapping[str, str]:
-    words = ["--base", base] if (base := os.environ.get("TANDEM_BASE")) else []
+    words = ["--base", base] if (base := os.environ.get("BASE")) else []
     own = [sys.executable, "-m", "flows.cli", "workspace", "images", *words]
     beside = {"TANDEM_VAR": str(folder), "TF_VAR_fresh": "true"}
     done = subprocess.run(own, cwd=ROOT, env=os.environ | beside, capture_output=True, text=True, check=False)
