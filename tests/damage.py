@@ -132,7 +132,7 @@ def nested(folder: Path, draw: random.Random) -> None:
 
 
 def huge(folder: Path, draw: random.Random) -> None:
-    path, size = draw.choice(files(folder)), draw.choice([1 << 31, 1 << 40])
+    path, size = draw.choice(files(folder)), draw.choice([(1 << 30) + 1, 1 << 31])
     put(path, b"")
     with path.open("r+b") as file:
         file.truncate(size)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("no_git")
         (lambda f: (f / "more.json").touch(), "bundle/more.json is not in the manifest"),
         (lambda f: (f / MANIFEST).unlink(), "bundle holds no bundle"),
         (lambda f: (f / MANIFEST).write_text("[" * 100_000), "is no bundle's manifest"),
-        (lambda f: os.truncate(f / "model.onnx", 1 << 40), "is larger than a bundle may be"),
+        (lambda f: os.truncate(f / "model.onnx", (1 << 30) + 1), "is larger than a bundle may be"),
         (lambda f: seal(f, {"tandem.as_of": "2024-04-15"}), "but the registry holds"),
     ],
 )

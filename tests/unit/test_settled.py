@@ -15,7 +15,7 @@ before = held()
 for _ in range(3):
     whole = bytearray(b"x") * (24 << 20)  # of which glibc would learn to keep twice as much
     del whole
-    parts = [bytearray(b"x") * (900 << 10) for _ in range(40)]
+    parts = [bytearray(b"x") * (2 << 20) for _ in range(20)]
     most = held() - before
     del parts
 print(most > 30, held() - before < 5)
