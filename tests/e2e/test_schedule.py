@@ -130,7 +130,7 @@ def test_ten_days_give_ten_bundles_also_when_all_is_killed_in_the_middle(workspa
     )
     assert all(ended <= began for (_, ended), (began, _) in pairwise(walks)), "never two of the same"
     ticks = [named.tick for named in Named.all(workspace.settings.snapshots)]
-    assert ticks[-1] == done_until(workspace, REFRESH)
+    assert ticks[-1] >= done_until(workspace, REFRESH), "one that is killed may have written more than it has said"
     assert {after - before for before, after in pairwise(ticks)} == {timedelta(minutes=15)}
 
 
