@@ -87,7 +87,7 @@ infra: build/infra/done $(VENV)/dev ## Scan what stands workspaces up, and the w
 workspaces: $(VENV)/dev ## Stand up dev and prod for real, and try all of it (needs a Docker engine, and `make images`)
 	pytest -rs tests/workspaces
 
-mutation: $(VENV)/dev ## Break what must not be wrong, see if tests notice, and write docs/mutation.md (half an hour)
+mutation: $(VENV)/dev ## Break what must not be wrong, see if tests notice, and write docs/mutation.md (an hour)
 	python tests/mutation.py
 
 repro: $(VENV)/run ## Run the pipeline's changed stages with DVC
