@@ -204,7 +204,7 @@ class Warehouse(Desk):
         )
         facts = " union all ".join(kinds)
         # a sum and not the exclusive or, in which two facts of one line would be none
-        digest = "(sum(fact) % 2::hugeint ** 64)::ubigint"
+        digest = f"(sum(fact) % {2**64})::ubigint"
         return self.query(f"select tick, {digest} as facts from ({facts}) group by tick order by tick")
 
 

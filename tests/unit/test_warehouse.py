@@ -112,6 +112,15 @@ def test_two_facts_of_one_line_are_two(tmp_path: Path) -> None:
     assert len({published(1), published(1, 2), published(1, 2, 2)}) == 3
 
 
+def test_what_a_tick_publishes_is_added_up_to_the_last_bit(tmp_path: Path) -> None:
+    (tmp_path / "facts" / "seen").mkdir(parents=True)
+    rows = pl.DataFrame({"row": range(5)}).with_columns(known_at=pl.lit(AS_OF - TICK), landing=pl.lit("0"))
+    rows.write_parquet(tmp_path / "facts" / "seen" / "a.parquet")
+    with Warehouse.open(tmp_path / "facts", AS_OF, TICK) as opened:
+        each = opened.query("select hash('seen', landing, row) as fact from seen")["fact"].to_list()
+        assert opened.published()["facts"].item() == sum(each) % 2**64
+
+
 def test_requests_are_in_the_order_that_was_asked_for(warehouse: Warehouse) -> None:
     asked = "select known_at as moment, m, n from seen, (values (2), (1)) as twice(m)"
     assert warehouse.requests(asked, "m", "n").select("m", "n").rows() == [(1, 0), (1, 1), (2, 0), (2, 1)]
