@@ -1,4 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it, with an end to how much a client sends beside its bodies, and how slowly."""
+"""HTTP/1.1 as uvicorn speaks it, but what came whole in one piece is answered at once.
+
+What is plain takes no task, no second write and nothing that uvicorn keeps of a request; all else goes its way.
+"""
 
 import asyncio
 import logging
@@ -7,32 +10,22 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-import httptools
-
 from tandem.imports import OF_UVICORN, without
 from tandem.serving.admission import FULL, PLACE, Admission
 from tandem.serving.app import App, passed_on
+from tandem.serving.bounds import Bounded, written
 from tandem.serving.http import CLOSE, Call, Message, Reply, announced
-from tandem.serving.refused import PROBLEM, Header, Refused
+from tandem.serving.refused import PROBLEM, Refused
 
 with without(*OF_UVICORN):
-    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 log = logging.getLogger(__name__)
 
 Answering = Coroutine["asyncio.Future[Any]", None, Reply]
 CONTINUE = b"HTTP/1.1 100 "
-HEAD = 64 * 1024
-"""Bytes of a request's line and headers, and of what else is no body."""
-LEFT = 16 * 1024 * 1024
-"""Bytes that are thrown away after an answer that ends a connection: to close on them would take the answer back."""
-SECONDS = 10.0
-"""For a head to come, for what nobody reads any more, and for an answer to be taken."""
-PIPELINED = 64
-"""Requests of one connection that wait for those before them."""
-BROKEN = (400, "this is no HTTP request")
-LATE = (408, f"the request did not come within {SECONDS:g} s")
-LONG = (431, f"a request's line and headers are {HEAD} bytes at most")
+FULL_HEAD, FULL_BODY = written(Refused(*FULL))
+"""Made once: to send away must cost little of what it is to save."""
 
 
 class Whole:
@@ -77,70 +70,24 @@ class Direct:
         self.keep_alive = True
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Bounded):
     """One connection."""
 
     def __init__(self, answering: App, admission: Admission, **named: Any) -> None:  # noqa: ANN401 - uvicorn's
         """Expect a request."""
         super().__init__(**named)
         self._answering, self._admission = answering, admission
-        self._since = monotonic()
-        """When the request that is not whole yet began; 0 when there is none."""
-        self._fed = self._size = 0
-        """Bytes since something of it came whole, and of the last that came."""
-        self._in_head = self._over = self._began = self._away = False
-        """Whether its head is not whole, nothing more is read, it began with what came last, and it was sent away."""
         self._held: Message | None = None
         """The scope of a request whose body may be whole in what came; `_parts` are what there is of it."""
         self._parts: list[bytes] = []
+        self._away = False
+        """Whether it was sent away, and its body is for nobody."""
         self._answered: RequestResponseCycle | Direct | None = None
-        self._left, self._moved = 0, self._since
-        """Bytes that the client has not taken yet, and when it took some."""
-        self._rests = 0.0
-        """Since when it has nothing to do; a timer for each answer would cost too much."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         super().connection_made(transport)
         self._whole = Whole(transport)
-
-    def on_response_complete(self) -> None:
-        """Go on with what waits; uvicorn would set a timer for who has nothing more to ask, which `look` parts with."""
-        self._whole.flush()  # an answer to HEAD had no body
-        self.server_state.total_requests += 1
-        self.flow.resume_reading()
-        if self.transport.is_closing():
-            return
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        elif not self._since:
-            self._rests = monotonic()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came; unlike uvicorn write no log of it, which anybody could fill."""
-        if self._over:
-            self._fed += len(data)
-            if self._fed > LEFT:
-                self.transport.close()
-            return
-        self._rests = 0.0
-        if not self._since:
-            self._since = monotonic()
-        self._size, self._began = len(data), False
-        self._fed += self._size
-        if self._fed - self._size > HEAD:
-            self._refuse(Refused(*LONG))
-            return
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # not offered, so it is answered as if it were not asked for
-        except httptools.HttpParserError as exc:
-            why = exc.__context__
-            self._refuse(why if isinstance(why, Refused) else Refused(*BROKEN))
-            return
-        if self._held:
-            self._ask_for_the_rest()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered; uvicorn tells the last one that came, which may be another."""
@@ -149,28 +96,19 @@ class Protocol(HttpToolsProtocol):
             self._answered.message_event.set()
         super().connection_lost(exc)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
-        self._answered = cycle
-        size = announced(cycle.scope["headers"])
-        if cycle.scope["method"] == "POST" and size <= self._admission.longest and not self._admission.is_full(size):
-            self._admission.take(size)  # now, as all heads of a turn come before the first of them is answered
-            cycle.scope[PLACE] = size  # type: ignore[literal-required]
-        super()._start_asgi_task(cycle, app)
+    def data_received(self, data: bytes) -> None:
+        """Take what came; the rest of what is not whole by then is waited for."""
+        super().data_received(data)
+        if self._held and not self._over:
+            self._ask_for_the_rest()
 
-    def on_message_begin(self) -> None:
-        """Begin with a request; what uvicorn makes of it is made once it is known to be needed."""
-        self._in_head = self._began = True
-        self._fed = 0
-        self._since = self._since or monotonic()
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+    def on_response_complete(self) -> None:
+        """Send what is held back of it, as an answer to HEAD has no body, and go on."""
+        self._whole.flush()
+        super().on_response_complete()
 
-    def on_headers_complete(self) -> None:
-        """Answer it, unless its head is too long, too many wait, or there is no room."""
-        if (self._size > HEAD or not self._began) and self._head() > HEAD:
-            raise Refused(*LONG)
-        if len(self.pipeline) >= PIPELINED:
-            raise Refused(*BROKEN)
-        self._in_head, self._fed = False, 0
+    def _begin(self) -> None:
+        """Answer it once its body is whole, if that came with it; or send it away, or let uvicorn ask for an answer."""
         path, _, query = self.url.decode("latin-1").partition("?")
         route = self._answering.costly(path) if self._is_simple() else None
         size = announced(self.headers) if route else 0
@@ -187,23 +125,27 @@ class Protocol(HttpToolsProtocol):
         else:
             self._ask()
 
-    def on_body(self, body: bytes) -> None:
-        """Take a part of its body."""
-        self._fed = 0
+    def _take(self, body: bytes) -> None:
         if self._held:
             self._parts.append(body)
         elif not self._away:
-            super().on_body(body)
+            super()._take(body)
 
-    def on_message_complete(self) -> None:
-        """End it."""
-        self._since, self._fed = 0.0, 0
+    def _end(self) -> None:
         if self._away:
             self._away, self._rests = False, monotonic()
         elif self._held:
             self._answer(self._held)
         else:
-            super().on_message_complete()
+            super()._end()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
+        self._answered = cycle
+        size = announced(cycle.scope["headers"])
+        if cycle.scope["method"] == "POST" and size <= self._admission.longest and not self._admission.is_full(size):
+            self._admission.take(size)  # now, as all heads of a turn come before the first of them is answered
+            cycle.scope[PLACE] = size  # type: ignore[literal-required]
+        super()._start_asgi_task(cycle, app)
 
     def _is_simple(self) -> bool:
         """Say whether nothing stands between this request and an answer in one piece."""
@@ -218,12 +160,7 @@ class Protocol(HttpToolsProtocol):
         )
 
     def _ask(self) -> None:
-        """Let uvicorn ask the application, in a task."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers
-        super().on_headers_complete()
+        super()._begin()
         self.cycle.transport = self._whole  # type: ignore[assignment]
 
     def _ask_for_the_rest(self) -> None:
@@ -231,7 +168,7 @@ class Protocol(HttpToolsProtocol):
         parts, self._parts, self._held = self._parts, [], None
         self._ask()
         for part in parts:
-            super().on_body(part)
+            super()._take(part)
 
     def _answer(self, scope: Message) -> None:
         """Answer at once, or with all others of this turn of the loop."""
@@ -263,48 +200,3 @@ class Protocol(HttpToolsProtocol):
             if not direct.keep_alive or CLOSE in reply.headers:
                 self.transport.close()
         self.on_response_complete()
-
-    def look(self, now: float) -> None:
-        """Part with a client that is too slow."""
-        left = self.transport.get_write_buffer_size()
-        if not left or left < self._left:
-            self._moved = now
-        elif now - self._moved > SECONDS:
-            self.transport.abort()
-        self._left = left
-        if self._rests and now - self._rests > self.timeout_keep_alive:
-            self.transport.close()
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self._since and now - self._since > SECONDS and not answering:
-            if self._in_head and not self._over:
-                self._refuse(Refused(*LATE))
-            else:
-                self.transport.close()
-
-    def _head(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
-    def _refuse(self, why: Refused) -> None:
-        """Read no more; what came whole before is answered first."""
-        self._over = True
-        if self.transport.is_closing():
-            return
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            self.transport.write(b"%b\r\n%b" % _parts(why, CLOSE))
-            self.transport.write_eof()
-            self._since = self._since or monotonic()
-        elif cycle.more_body:
-            self.transport.close()
-        else:
-            cycle.keep_alive = False
-
-
-def _parts(why: Refused, *more: Header) -> tuple[bytes, bytes]:
-    body = why.body()
-    headers = (PROBLEM, (b"content-length", b"%d" % len(body)), *why.headers, *more)
-    return STATUS_LINE[why.status] + b"".join(b"%b: %b\r\n" % header for header in headers), body
-
-
-FULL_HEAD, FULL_BODY = _parts(Refused(*FULL))
-"""Made once: to send away must cost little of what it is to save."""
