@@ -80,7 +80,10 @@ def _is_json(name: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A file for DuckDB to read, and what the contract says each column is."""
+    """A file for DuckDB to read, and what the contract says each column is.
+
+    A landing has no name but its digest, so what a file's own name says, as `.gz` of a compression, counts nothing.
+    """
 
     con: Connection
     path: Path
@@ -100,12 +103,14 @@ class Table:
                 return parquet(self.path)
 
     def _lines(self, types: dict[str, str]) -> str:
-        options = "header=true, auto_detect=false, delim=',', quote='\"', escape='\"', strict_mode=true"
+        options = "header=true, auto_detect=false, compression='none', strict_mode=true"
+        options += ", delim=',', quote='\"', escape='\"'"
         columns = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in types.items())
         return f"read_csv({quoted(str(self.path))}, {options}, nullstr={quoted(self.null)}, columns={{{columns}}})"
 
     def _objects(self, otherwise: str) -> str:
-        lines = f"read_json_objects({quoted(str(self.path))}, format='newline_delimited', ignore_errors=true)"
+        options = "format='newline_delimited', compression='none', ignore_errors=true"
+        lines = f"read_json_objects({quoted(str(self.path))}, {options})"
         return f"(select if(json_type(json) = 'OBJECT', json, {otherwise}) as json from {lines})"
 
     def typed(self) -> str:

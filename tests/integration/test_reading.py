@@ -1,5 +1,6 @@
 """A raw file is read as its contract says, or told what is wrong with it: file, column and first bad line."""
 
+import gzip
 import json
 import zipfile
 from collections.abc import Callable
@@ -71,8 +72,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def read(kind: Format, data: str | bytes) -> list[dict[str, Any]]:
-    path = Path("raw")
+def read(kind: Format, data: str | bytes, name: str = "raw") -> list[dict[str, Any]]:
+    path = Path(name)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     frame = read_raw(path, Source("visits", kind, null="NA"), Visits)
     assert frame.schema == {name: Visits.columns()[name].dtype for name in frame.columns}
@@ -105,6 +106,13 @@ FINE: dict[str, Case] = {
 def test_every_format_gives_the_same_rows(case: str) -> None:
     kind, data = FINE[case]
     assert read(kind, data()) == [FIRST, EMPTY]
+
+
+@pytest.mark.parametrize(("kind", "data"), [("csv", HEADING + LINE), ("jsonl", obj())])
+def test_what_a_file_is_called_counts_nothing_as_a_landing_has_no_name(kind: Format, data: str) -> None:
+    assert read(kind, data, "raw.gz") == [FIRST]
+    with pytest.raises(SourceError, match=r"\Araw\.gz \(visits\): .*line 1: "):
+        read(kind, gzip.compress(data.encode()), "raw.gz")
 
 
 ELSEWHERE = datetime(2024, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
