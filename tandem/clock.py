@@ -23,6 +23,8 @@ DAY = 1440
 """Minutes."""
 FASTEST = 1e9
 """World seconds in a second."""
+FIRST, LAST = datetime(100, 1, 1), datetime(9900, 1, 1)  # noqa: DTZ001 - all instants are UTC
+"""What the world's time lies between: from the ends of all dates no window could reach back, and no tick follow."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,30 @@ class Clock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         """
         try:
-            return self.world_start + (wall_now() - self.wall_start) * self.speed
-        except OverflowError as exc:
-            past = f"world time has gone past the year 9999, at {self.speed:g} seconds a second"
+            moment = self.world_start + (wall_now() - self.wall_start) * self.speed
+        except OverflowError:
+            moment = LAST
+        if not FIRST <= moment < LAST:
+            past = f"world time has left the years {FIRST.year} to {LAST.year}, at {self.speed:g} seconds a second"
             msg = f"{past}: `tandem clock set MOMENT` brings it back"
-            raise ParamsError(msg) from exc
+            raise ParamsError(msg)
+        return moment
 
     def wall_of(self, moment: datetime) -> datetime | None:
         """Tell when by the wall it will be, or was, that moment of the world; never, if the clock stands."""
         return self.wall_start + (moment - self.world_start) / self.speed if self.speed else None
 
     def at(self, moment: datetime) -> "Clock":
-        """Go on from another moment, as fast as before."""
-        return Clock(naive(moment), wall_now(), self.speed)
+        """Go on from another moment, as fast as before.
+
+        Raises:
+            ParamsError: no window could be told from there.
+
+        """
+        if not FIRST <= (moment := naive(moment)) < LAST:
+            msg = f"the world's time lies in the years {FIRST.year} to {LAST.year}, and {moment.isoformat()} does not"
+            raise ParamsError(msg)
+        return Clock(moment, wall_now(), self.speed)
 
     def at_speed(self, speed: float) -> "Clock":
         """Go on from now, faster or slower.

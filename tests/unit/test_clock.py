@@ -74,9 +74,18 @@ def test_a_speed_that_no_clock_has_is_told(speed: float) -> None:
 def test_past_all_years_it_can_still_be_set(wall: list[datetime]) -> None:
     gone = Clock(world_start=AS_OF, wall_start=WALL, speed=1e9)
     wall[0] += timedelta(minutes=5)
-    with pytest.raises(ParamsError, match=r"past the year 9999.*`tandem clock set MOMENT`"):
+    with pytest.raises(ParamsError, match=r"has left the years 100 to 9900.*`tandem clock set MOMENT`"):
         gone.now()
     assert gone.at(AS_OF).now() == AS_OF
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01", "0099-12-31T23:59:59", "9900-01-01", "9999-12-31T23:59:59"])
+def test_a_moment_from_which_no_window_could_be_told_is_refused(moment: str) -> None:
+    gone = datetime.fromisoformat(moment)
+    with pytest.raises(ParamsError, match=rf"the years 100 to 9900, and {moment}.* does not"):
+        Clock.stopped(AS_OF).at(gone)
+    with pytest.raises(ParamsError, match="has left the years 100 to 9900"):
+        Clock.stopped(gone).now()
 
 
 def test_without_one_played_data_stands_at_as_of_and_other_is_the_walls(tmp_path: Path) -> None:
