@@ -33,11 +33,10 @@ def up(place: Place, params: Params, settings: Settings, given: Sequence[str] = 
 
     """
     landed_files(Pins.load(settings.data / "sources.lock"), load_problem(params.problem), settings.landing)
-    people = make_secrets(place)
+    make_secrets(place)
     if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given)):
         return code
-    if people:
-        reload_gateway(place)
+    reload_gateway(place)
     authority(place)
     if land(place, settings.landing):
         wake(place)

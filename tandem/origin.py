@@ -1,15 +1,17 @@
 """Where a bundle's source is from: the commit that holds it, told by git or by who built the image."""
 
 import hashlib
+import logging
 import os
 import posixpath
 import re
 import subprocess
 import tarfile
 from pathlib import Path
-from shutil import which
 
 from tandem.params import AS_OF, Frozen
+
+log = logging.getLogger(__name__)
 
 COMMIT = "TANDEM_COMMIT"
 """Names the commit where there is no git, as in an image."""
@@ -30,37 +32,41 @@ class Origin(Frozen):
 
 
 def origin_of(source: Path, root: Path) -> Origin:
-    """Hold a bundle's source against the commit that is checked out in a folder."""
-    git = which("git")
-    head = _asked(git, root, "rev-parse", "HEAD") if git and (root / ".git").exists() else None
-    if not (git and head):
+    """Hold a bundle's source against the commit that is checked out in a folder, or in one that it lies in.
+
+    Where there is a checkout and git cannot say of what, no file is known to be as committed.
+    """
+    here = root.absolute()
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         return Origin(commit=os.environ.get(COMMIT))
-    blobs = _blobs(git, root)
     with tarfile.open(source) as archive:
-        files = {member.name: archive.extractfile(member) for member in archive}
-        differ = tuple(
-            name
-            for name, file in sorted(files.items())
-            if file is None or not _held(name, file.read(), blobs.get(name), git, root)
-        )
-    return Origin(commit=head, differ=differ)
+        members = {member.name: archive.extractfile(member) for member in archive}
+        files = {name: file.read() if file else None for name, file in sorted(members.items())}
+    try:
+        head, blobs = _asked(root, "rev-parse", "HEAD"), _blobs(root)
+        held = {name for name, data in files.items() if data is not None and _held(name, data, blobs.get(name), root)}
+    except (OSError, subprocess.CalledProcessError) as exc:
+        why = getattr(exc, "stderr", None) or str(exc)
+        log.warning("git cannot tell which commit this is, so it counts as none: %s", why.strip().splitlines()[0])
+        return Origin(commit=None, differ=tuple(files))
+    return Origin(commit=head, differ=tuple(name for name in files if name not in held))
 
 
-def _blobs(git: str, root: Path) -> dict[str, str]:
+def _blobs(root: Path) -> dict[str, str]:
     """Name the content of each file of the commit; that of a link is what it leads to, as in a bundle's source."""
-    listed = re.findall(LISTED, _asked(git, root, "ls-tree", "-r", "--full-tree", "HEAD") or "")
+    listed = re.findall(LISTED, _asked(root, "ls-tree", "-r", "HEAD"))
     blobs = {path: blob for _, blob, path in listed}
-    links = {path: _asked(git, root, "cat-file", "blob", blob) or "" for mode, blob, path in listed if mode == LINK}
+    links = {path: _asked(root, "cat-file", "blob", blob) for mode, blob, path in listed if mode == LINK}
     leads = {path: posixpath.normpath(posixpath.join(posixpath.dirname(path), to)) for path, to in links.items()}
     return blobs | {path: blobs[to] for path, to in leads.items() if to in blobs}
 
 
-def _asked(git: str, root: Path, *words: str) -> str | None:
-    done = subprocess.run([git, *words], cwd=root, check=False, capture_output=True, text=True)  # noqa: S603 - our words
-    return done.stdout.strip() if done.returncode == 0 else None
+def _asked(root: Path, *words: str) -> str:
+    git = ["git", *words]
+    return subprocess.run(git, cwd=root, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 - ours
 
 
-def _held(name: str, data: bytes, blob: str | None, git: str, root: Path) -> bool:
+def _held(name: str, data: bytes, blob: str | None, root: Path) -> bool:
     """Tell whether a file is as committed; the day that `--advance` writes into params.yaml is no change of its own."""
     if blob is None:
         return False
@@ -68,5 +74,5 @@ def _held(name: str, data: bytes, blob: str | None, git: str, root: Path) -> boo
         return True
     if name != "params.yaml":
         return False
-    committed = _asked(git, root, "cat-file", "blob", blob) or ""
+    committed = _asked(root, "cat-file", "blob", blob)
     return AS_OF.sub("", data.decode()).strip() == AS_OF.sub("", committed).strip()

@@ -21,11 +21,17 @@ def _instant(value: object) -> object:
     if isinstance(value, int | float):
         msg = "it is a number: write a date, or a date and a time, in quotes"
         raise ValueError(msg)  # noqa: TRY004 - pydantic takes no other
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day)  # noqa: DTZ001
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return naive(value) if isinstance(value, datetime) else value
+
+
+def _in_quotes(value: object) -> object:
+    """Refuse what YAML made a date of: DVC, which reads the same file, takes none."""
+    if isinstance(value, date):
+        msg = "a date stands in quotes"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic takes no other
+    return value
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]
@@ -128,7 +134,7 @@ class Params(Frozen):
     """The whole of params.yaml."""
 
     problem: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    as_of: Instant
+    as_of: Annotated[Instant, BeforeValidator(_in_quotes)]
     features: Grid
     split: SplitParams
     tune: TuneParams

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from tandem.errors import MissingError
+from tandem.errors import AccessError, MissingError
 from tandem.files import write_text
 from tandem.workspace import READERS, Place
 
@@ -104,8 +104,16 @@ def _container(place: Place, service: str) -> Any:  # noqa: ANN401 - docker's
 
 
 def reload_gateway(place: Place) -> None:
-    """Let the gateway take up who is let in; nothing happens where that did not change, as a connection may be cut."""
-    _container(place, "gateway").exec_run(["caddy", "reload", "--config", "/etc/caddy/Caddyfile"])
+    """Let the gateway take up who is let in; it does nothing where that is what it has.
+
+    Raises:
+        AccessError: it goes on with whom it let in before.
+
+    """
+    code, said = _container(place, "gateway").exec_run(["caddy", "reload", "--config", "/etc/caddy/Caddyfile"])
+    if code:
+        msg = f"{place.container('gateway')} has not taken up who is let in: {said.decode(errors='replace').strip()}"
+        raise AccessError(msg)
 
 
 def authority(place: Place) -> Path | None:

@@ -3,9 +3,9 @@
 import base64
 import ctypes
 import os
+import re
 import secrets
 import string
-from collections.abc import Iterator
 from pathlib import Path
 
 from tandem.errors import AccessError
@@ -16,13 +16,17 @@ from tandem.workspace import READERS, Place
 ROLES = ("admin", "developer", "viewer")
 DATABASES = ("mlflow", "prefect")
 SALTS = f"./{string.ascii_letters}{string.digits}"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
+LONGEST = 72
+"""Bytes of a password: of more bcrypt would look at no other."""
+HASH = re.compile(r"^\t(\S+) ([A-Za-z0-9+/=]{80,})$", re.MULTILINE)
 
 
-def make_secrets(place: Place) -> bool:
-    """Make what is missing, and say whether who is let in has changed; what else is there stays.
+def make_secrets(place: Place) -> None:
+    """Make what is missing, and write for the gateway who is let in; what else is there stays.
 
     Raises:
-        AccessError: this user may not give files to those of the containers.
+        AccessError: a file names nobody or holds no password, or this user may not give files to the containers'.
 
     """
     for folder in (place.folder, place.secrets, place.people):
@@ -37,9 +41,8 @@ def make_secrets(place: Place) -> bool:
     for role in ROLES:
         if not any(place.people.glob(f"{role}.*")):
             _once(place.people / f"{role}.{role}")
-    changed = _people(place)
+    _people(place)
     _hand_over(place.secrets)
-    return changed
 
 
 def _once(path: Path, text: str | None = None) -> str:
@@ -66,39 +69,63 @@ def _keys(place: Place) -> None:
     write_text(place.key, own, private=True)
 
 
-def _people(place: Place) -> bool:
-    """Write for the gateway who is let in, and who has which role, if that changed; say whether it did."""
+def _people(place: Place) -> None:
+    """Write for the gateway who is let in, and who has which role; a password that stays keeps its digest."""
     path = place.secrets / "gateway" / "people"
-    people = dict(sorted(_listed(place.people)))
-    newest = max(each.stat().st_mtime for each in (place.people, *place.people.iterdir()))
-    if path.exists() and path.stat().st_mtime > newest:
-        return False
-    hashes = [f"\t{name} {_hashed(password)}" for name, (_, password) in people.items()]
+    before = path.read_text() if path.exists() else ""
+    known, people = dict(HASH.findall(before)), _listed(place.people)
+    hashes = [f"\t{name} {_digest(password, known.get(name))}" for name, (_, password) in people.items()]
     roles = [f"\t{name} {role}" for name, (role, _) in people.items()]
-    lines = ["basicauth {", *hashes, "}", "map {http.auth.user.id} {role} {", *roles, "}"]
-    write_text(path, "\n".join(lines) + "\n", private=True)
-    return True
+    text = "\n".join(["basicauth {", *hashes, "}", "map {http.auth.user.id} {role} {", *roles, "}", ""])
+    if text != before:
+        write_text(path, text, private=True)
 
 
-def _listed(folder: Path) -> Iterator[tuple[str, tuple[str, str]]]:
-    for path in folder.iterdir():
+def _listed(folder: Path) -> dict[str, tuple[str, str]]:
+    """Give each person's role and password."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted(folder.iterdir()):
         role, _, name = path.name.partition(".")
-        if role not in ROLES or not name.isidentifier():
-            msg = f"{path} names nobody: a file is called <role>.<name>, with a role of {', '.join(ROLES)}"
+        if role not in ROLES or not NAME.fullmatch(name):
+            form = f"<role>.<name>, with a role of {', '.join(ROLES)} and a name of A-Z, a-z, 0-9, _, ., @ and -"
+            msg = f"{path} names nobody: a file is called {form}"
             raise AccessError(msg)
-        yield name, (role, path.read_text().strip())
+        if name in found:
+            msg = f"{path}: {name} is {found[name][0]} already, by a file of its own; delete one of the two"
+            raise AccessError(msg)
+        found[name] = role, _password(path)
+    return found
 
 
-def _hashed(password: str) -> str:
-    """Give a password's digest as Caddy takes it: bcrypt, of a small cost, as a password of ours is 256 random bits.
+def _password(path: Path) -> str:
+    try:
+        password = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        msg = f"{path} cannot be read: {exc}"
+        raise AccessError(msg) from exc
+    if not (password.isprintable() and 0 < len(password.encode()) <= LONGEST):
+        msg = f"{path} holds no password: that is one line of {LONGEST} bytes at most. Delete the file to let nobody in"
+        raise AccessError(msg)
+    return password
+
+
+def _digest(password: str, known: str | None) -> str:
+    """Give a password's digest as Caddy takes it: the one that is known if it is still of that password."""
+    if known and _crypt(password, base64.b64decode(known)) == base64.b64decode(known):
+        return known
+    salt = "$2b$08$" + "".join(secrets.choice(SALTS) for _ in range(21)) + "."
+    return base64.b64encode(_crypt(password, salt.encode())).decode()
+
+
+def _crypt(password: str, salt: bytes) -> bytes:
+    """Hash as bcrypt, of a small cost, as a password of ours is 256 random bits.
 
     It is the C library's, as Python has none from 3.13 on. Scrypt would take the gateway 32 MiB for each who tries.
     """
     library = ctypes.CDLL("libcrypt.so.1")
     library.crypt.restype = ctypes.c_char_p
-    salt = "$2b$08$" + "".join(secrets.choice(SALTS) for _ in range(21)) + "."
-    digest: bytes = library.crypt(password.encode(), salt.encode())
-    return base64.b64encode(digest).decode()
+    digest: bytes = library.crypt(password.encode(), salt)
+    return digest
 
 
 def _hand_over(folder: Path) -> None:

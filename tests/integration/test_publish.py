@@ -227,6 +227,33 @@ def git(folder: Path, *words: str) -> str:
     ).stdout.strip()
 
 
+def test_where_git_cannot_tell_nothing_counts_as_committed(
+    rebuilt: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = rebuilt.data / "bundle/source.tar"
+    (rebuilt.root / ".git").mkdir()
+    broken = origin_of(source, rebuilt.root)
+    assert (broken.commit, broken.dirty) == (None, True)
+    assert "git cannot tell which commit this is, so it counts as none: fatal: " in caplog.text
+    git(rebuilt.root, "init", "--quiet")
+    assert origin_of(source, rebuilt.root) == broken, "nothing was committed yet"
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(rebuilt.root / "nothing"))
+        assert origin_of(source, rebuilt.root) == broken, "there is no git"
+
+
+def test_a_folder_of_a_checkout_is_held_against_its_commit(rebuilt: Workspace) -> None:
+    source = rebuilt.data / "bundle/source.tar"
+    git(rebuilt.root.parent, "init", "--quiet")
+    git(rebuilt.root, "add", "--all", "--force", "--", ".", ":!data/parcels")
+    git(rebuilt.root, "commit", "--quiet", "--message", "all")
+    assert origin_of(source, rebuilt.root).differ == ()
+    code = rebuilt.root / "tasks/views.py"
+    code.write_text(code.read_text() + "\n")
+    git(rebuilt.root, "commit", "--quiet", "--all", "--message", "other code")
+    assert origin_of(source, rebuilt.root).differ == ("tasks/views.py",)
+
+
 def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     rebuilt: Workspace, tracked: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,11 @@ WRONG: dict[str, tuple[bytes, str]] = {
         TEXT.replace('"2024-04-15"', '"2024-04-15T00:03:00"').encode(),
         r"all of it: as_of 2024-04-15 00:03:00 is not a tick.*\(got \{'problem': 'parcels'.{,50}\.\.\.\)$",
     ),
+    "a date without quotes": (TEXT.replace('"2024-04-15"', "2024-04-15").encode(), "as_of: a date stands in quotes"),
+    "a moment without quotes": (
+        TEXT.replace('"2024-04-15"', "2024-04-15T00:00:00").encode(),
+        "as_of: a date stands in",
+    ),
     "a number as moment": (TEXT.replace('"2024-04-15"', "20240415").encode(), "as_of: it is a number: write a date"),
     "a cost without end": (TEXT.replace("miss: ", "miss: .inf  # ").encode(), "costs.miss: .*finite number"),
 }

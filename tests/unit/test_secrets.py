@@ -32,11 +32,11 @@ def place(tmp_path: Path) -> Place:
     return Place("dev", tmp_path)
 
 
-def again(place: Place) -> bool:
+def again(place: Place) -> None:
     """Make secrets once more, for whoever runs this: root alone writes into what it gave away."""
     for reader in READERS:
         (place.secrets / reader).chmod(0o700)
-    return make_secrets(place)
+    make_secrets(place)
 
 
 def held(place: Place) -> dict[str, str]:
@@ -45,9 +45,9 @@ def held(place: Place) -> dict[str, str]:
 
 
 def test_they_are_made_once(place: Place) -> None:
-    assert make_secrets(place)
+    make_secrets(place)
     before = held(place)
-    assert not again(place), "nobody came and nobody left"
+    again(place)
     assert held(place) == before
 
 
@@ -104,32 +104,62 @@ def test_people_are_let_in_by_the_digest_of_their_password(place: Place) -> None
         assert library.crypt(password + b"x", digest) != digest
 
 
-def later(path: Path) -> None:
-    """Change a file of people after all else."""
-    moment = max(each.stat().st_mtime for each in path.parent.parent.rglob("*")) + 1
-    os.utime(path, (moment, moment))
-    os.utime(path.parent, (moment, moment))
+def role_of(name: str, place: Place) -> str | None:
+    text = (place.secrets / "gateway" / "people").read_text()
+    found = re.search(rf"^\t{re.escape(name)} (admin|developer|viewer)$", text, re.MULTILINE)
+    return found[1] if found else None
 
 
-def test_who_comes_is_let_in_and_who_left_is_not(place: Place) -> None:
+@pytest.mark.parametrize("name", ["ada", "anna-maria", "o.brien", "ada@example.org"])
+def test_who_comes_is_let_in_and_who_left_is_not(name: str, place: Place) -> None:
     make_secrets(place)
-    (place.people / "viewer.ada").write_text("of her own\n")
-    later(place.people / "viewer.ada")
-    assert again(place)
-    assert "ada" in people(place)
-    assert "\tada viewer\n" in (place.secrets / "gateway" / "people").read_text()
-    (place.people / "viewer.ada").unlink()
-    later(place.people / "admin.admin")
-    assert again(place)
-    assert "ada" not in people(place)
+    (place.people / f"viewer.{name}").write_text("of her own\n")
+    again(place)
+    assert role_of(name, place) == "viewer"
+    (place.people / f"viewer.{name}").unlink()
+    again(place)
+    assert role_of(name, place) is None
 
 
-@pytest.mark.parametrize("name", ["ada", "boss.ada", "viewer.ada lovelace", "viewer."])
+def test_a_changed_password_counts_whatever_its_file_is_dated(place: Place) -> None:
+    make_secrets(place)
+    before = people(place)
+    (place.people / "viewer.viewer").write_text("another")
+    os.utime(place.people / "viewer.viewer", (0, 0))
+    again(place)
+    assert people(place)["viewer"] != before["viewer"]
+    assert people(place)["admin"] == before["admin"]
+
+
+@pytest.mark.parametrize("name", ["ada", "boss.ada", "viewer.ada lovelace", "viewer.", "viewer.{role}", "viewer.ada~"])
 def test_a_file_that_names_nobody_is_told(name: str, place: Place) -> None:
     make_secrets(place)
     (place.people / name).write_text("x")
-    later(place.people / name)
     with pytest.raises(AccessError, match=r"a file is called <role>\.<name>"):
+        again(place)
+
+
+@pytest.mark.parametrize("held", [b"", b" \n", b"one\ntwo", b"\0", b"x" * 73])
+def test_a_file_without_a_password_lets_nobody_in(held: bytes, place: Place) -> None:
+    make_secrets(place)
+    (place.people / "admin.ada").write_bytes(held)
+    with pytest.raises(AccessError, match=r"admin\.ada holds no password"):
+        again(place)
+    assert role_of("ada", place) is None
+
+
+def test_a_file_that_is_no_text_is_told(place: Place) -> None:
+    make_secrets(place)
+    (place.people / "viewer.ada").write_bytes(b"\xff")
+    with pytest.raises(AccessError, match=r"viewer\.ada cannot be read"):
+        again(place)
+
+
+def test_nobody_has_two_roles(place: Place) -> None:
+    make_secrets(place)
+    for role in ("developer", "viewer"):
+        (place.people / f"{role}.ada").write_text(role)
+    with pytest.raises(AccessError, match="ada is developer already"):
         again(place)
 
 

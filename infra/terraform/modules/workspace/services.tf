@@ -60,6 +60,7 @@ locals {
         PREFECT_UI_SERVE_BASE                  = "/prefect"
         PREFECT_UI_API_URL                     = "/prefect/api"
         PREFECT_UI_STATIC_DIRECTORY            = "/tmp/ui"
+        PREFECT_SERVER_UI_V2_ENABLED           = "false"
         PREFECT_SERVER_METRICS_ENABLED         = "true"
         # a few schedules need no look each five seconds, which is a quarter of what it takes at rest
         PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS                    = "60"
