@@ -25,7 +25,7 @@ from tandem.attestations import LARGEST as LARGEST_ENVELOPE
 from tandem.attestations import key_of, name_of
 from tandem.bundle import LARGEST, MOST_FILES, Bundle
 from tandem.clock import Clock, wall_now
-from tandem.errors import BundleError, ConflictError, MissingError, TrackerError
+from tandem.errors import BundleError, ConflictError, MissingError, RegistryError, TrackerError
 from tandem.files import writing
 from tandem.mlflow_client import FILE, client_at
 from tandem.params import Frozen
@@ -189,7 +189,8 @@ class Registry:
                 found = Bundle.open(Path(folder) / FOLDER)
             except (BundleError, MissingError) as exc:
                 told = str(exc).replace(f"{folder}/", "")  # the same at each try
-                msg = f"what the registry holds of version {version.version} is damaged: {told}"
+                way = f"`tandem publish` or `tandem import` of {version.digest[:12]} writes it again"
+                msg = f"what the registry holds of version {version.version} is damaged: {told}. {way}"
                 raise BundleError(msg) from exc
             if found.digest != version.digest:
                 msg = f"version {version.version} should be {version.digest}, but the registry holds {found.digest}"
@@ -332,19 +333,32 @@ class Registry:
         self.client.set_registered_model_tag(self.problem, STATE, json.dumps(state.model_dump()))
 
     def settle(self) -> State:
-        """Show the state, where MLflow shows another one: after a crash, or after somebody changed it there."""
+        """Show the state, where MLflow shows another one: after a crash, or after somebody changed it there.
+
+        Raises:
+            RegistryError: MLflow has shown a later one than the audit tells of, so the audit has lost its end.
+
+        """
         with self.lock():
             state = self.state()
-            if state.generation and self._shown() != state:
+            shown, aliases = self._shown()
+            if shown.generation > state.generation:
+                ends = f"MLflow shows generation {shown.generation}, but {self._audit} ends with {state.generation}"
+                way = f"restore it; if it is lost, delete the tag {STATE} of model {self.problem} in MLflow"
+                msg = f"{ends}: {way}, and promote anew"
+                raise RegistryError(msg)
+            if state.generation and (shown != state or aliases != {role: getattr(state, role) for role in ROLES}):
                 self.show(state)
         return state
 
-    def _shown(self) -> State | None:
-        model = self.client.get_registered_model(self.problem)
+    def _shown(self) -> tuple[State, dict[Role, str | None]]:
+        """Give the state that MLflow shows, and whom it shows in which role."""
+        found = self.client.search_registered_models(f"name = '{self.problem}'")
+        if not found:
+            return State(), {}
         numbers = {str(version.version): version.digest for version in self.versions()}
-        aliases = {role: numbers.get(str(model.aliases.get(role))) for role in ROLES}
-        state = State.model_validate_json(model.tags.get(STATE, "{}"))
-        return state if aliases == {role: getattr(state, role) for role in ROLES} else None
+        aliases = {role: numbers.get(str(found[0].aliases.get(role))) for role in ROLES}
+        return State.model_validate_json(found[0].tags.get(STATE, "{}")), aliases
 
 
 def events_about(registry: Registry, digest: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A bundle into the registry: its run in MLflow, its version, and what is to be said of it beside the champion."""
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from tandem.run import step_outside
 from tasks.onnx import onnx_scores
 from tasks.splits import matrix
 
+log = logging.getLogger(__name__)
+
 SHOWN = ("rows", "auc", "average_precision", "log_loss", "brier", "ece")
 NEEDED = (
     *("model.onnx", "features.json", "params.json", "inputs.json", "trials.json", "reports/evaluation.json"),
@@ -38,7 +41,7 @@ def register(registry: Registry, bundle: Bundle, origin: Origin) -> Version:
     All of it is under the registry's lock, so that of many who publish the same bundle one does.
 
     Raises:
-        BundleError: the bundle is whole, but lacks what every bundle holds.
+        BundleError: the bundle is whole, but lacks what every bundle holds; or the registry's cannot be made whole.
 
     """
     if lacking := [name for name in NEEDED if name not in bundle.files]:
@@ -47,11 +50,23 @@ def register(registry: Registry, bundle: Bundle, origin: Origin) -> Version:
     with registry.lock():
         run = _run(registry, bundle, origin)
         there = [version for version in registry.versions() if version.digest == bundle.digest]
-        version = there[0] if there else _version(registry, bundle, origin, run)
+        version = _whole(registry, bundle, there[0]) if there else _version(registry, bundle, origin, run)
         if not any(event["event"] == "publish" and event["digest"] == bundle.digest for event in registry.events()):
             registry.record("publish", digest=bundle.digest, version=version.version, commit=origin.commit)
         if version.dirty and origin.commit and not origin.dirty:
             version = registry.committed(version, origin.commit)
+    return version
+
+
+def _whole(registry: Registry, bundle: Bundle, version: Version) -> Version:
+    """Write a version's bundle again where what the registry holds is no longer that."""
+    with TemporaryDirectory(prefix="tandem-") as folder:
+        try:
+            registry.fetch(version, Path(folder) / "bundle")
+        except BundleError as exc:
+            registry.client.log_artifacts(version.run, str(bundle.folder), FOLDER)
+            registry.fetch(version, Path(folder) / "bundle")
+            log.warning("%s, which is done", exc)
     return version
 
 

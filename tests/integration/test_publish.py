@@ -220,6 +220,19 @@ def test_what_the_registry_holds_must_be_what_it_says(
     assert [path.name for path in target.parent.iterdir()] == ["bundle"]
 
 
+def test_what_the_registry_holds_damaged_is_written_again(built: Workspace, tracked: Settings) -> None:
+    bundle, registry = Bundle.open(built.data / "bundle"), opened(tracked)
+    version, _ = publish(registry, bundle, tracked)
+    held = next(tracked.var.rglob("artifacts/bundle/model.onnx"))
+    held.write_bytes(held.read_bytes()[:-1] + b"!")
+    with pytest.raises(
+        BundleError, match=rf"version 1 is damaged: .*`tandem publish` or .* of {bundle.digest[:12]} writes"
+    ):
+        registry.fetch(version, tracked.var / "fetched")
+    assert publish(registry, bundle, tracked)[0] == version
+    assert registry.fetch(version, tracked.var / "fetched").digest == bundle.digest
+
+
 def git(folder: Path, *words: str) -> str:
     own = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
     return subprocess.run(

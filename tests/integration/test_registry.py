@@ -202,6 +202,21 @@ def test_a_state_that_somebody_changed_in_mlflow_is_put_back(registry: Registry)
     assert State.model_validate_json(registry.client.get_registered_model("p").tags["tandem.state"]) == after
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_audit_that_has_lost_its_end_stops_everything(kept: int, registry: Registry, settings: Settings) -> None:
+    for ref in ("1", "2"):
+        promote(registry, ref, "champion", None, "newer")
+    lines = audit(settings).read_bytes().splitlines(keepends=True)
+    audit(settings).write_bytes(b"".join(lines[:kept]))
+    for ask in (registry.settle, lambda: promote(registry, "3", "champion", None, "unseen")):
+        with pytest.raises(
+            RegistryError, match=rf"MLflow shows generation 2, but .*audit/0 ends with {kept}: restore it"
+        ):
+            ask()
+    registry.client.delete_registered_model_tag("p", "tandem.state")
+    assert registry.settle().generation == kept, "by somebody's own decision"
+
+
 def test_an_audit_that_was_changed_stops_everything(registry: Registry, settings: Settings) -> None:
     promote(registry, "1", "champion", None, "the first")
     promote(registry, "2", "champion", None, "the second")
