@@ -61,6 +61,7 @@ def backup(place: Place, target: Path) -> Path:
 
 def restore(place: Place, source: Path, params: Params, settings: Settings, given: Sequence[str] = ()) -> int:
     """Stand a workspace up with what another one held; give Terraform's exit code."""
+    make_secrets(place)
     bring_back(place, source)
     return up(place, params, settings, given)
 

@@ -1,5 +1,6 @@
 """A workspace on a Docker host: where what belongs to it lies on this machine, and who may read which secret."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,16 @@ class Place:
             raise MissingError(msg)
         return path
 
+    def images(self) -> dict[str, str]:
+        """Give the images by their digests.
+
+        Raises:
+            MissingError: none were built.
+
+        """
+        found: dict[str, str] = json.loads(self.locked.read_text())["images"]
+        return found
+
     def container(self, service: str) -> str:
         """Name the container of a service that has one."""
         return f"tandem-{self.name}-{service}"
@@ -79,9 +90,8 @@ class Place:
             MissingError: there is none.
 
         """
-        path = (TERRAFORM / f"{self.name}.tfvars").absolute()
-        if not path.is_file():
-            known = ", ".join(sorted(each.stem for each in TERRAFORM.glob("*.tfvars")))
-            msg = f"{path} does not exist; there are {known}"
+        known = {each.stem: each.absolute() for each in sorted(TERRAFORM.glob("*.tfvars"))}
+        if self.name not in known:
+            msg = f"{TERRAFORM / self.name}.tfvars does not exist; there are {', '.join(known)}"
             raise MissingError(msg)
-        return path
+        return known[self.name]

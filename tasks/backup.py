@@ -1,26 +1,42 @@
 """All that a workspace holds as one archive, and a workspace made of it."""
 
+import io
 import json
+import logging
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tandem.clock import wall_now
-from tandem.errors import ArchiveError, MissingError
-from tandem.files import atomic, sha256_of, write_json
-from tandem.tarball import unpack
-from tandem.workspace import Place
-from tasks.containers import engine
+import msgspec
 
-HELD: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "postgres": ("/srv/postgres", {"postgres": ""}),
-    "mlflow": ("/srv/artifacts", {"artifacts": ""}),
-    "worker": ("/srv/tandem", {"work": "", "var": "/var", "serving": "/var/serving", "ledger": "/var/ledger"}),
+from tandem.clock import wall_now
+from tandem.errors import ArchiveError, MissingError, UnwritableError
+from tandem.files import atomic, sha256_of, write_json
+from tandem.serving.access import Keys
+from tandem.tarball import unpack
+from tandem.workspace import READERS, Place
+from tasks.containers import container, engine
+
+log = logging.getLogger(__name__)
+
+HELD: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
+    "postgres": ("postgres", "/srv/postgres", {"postgres": ""}),
+    "mlflow": ("platform", "/srv/artifacts", {"artifacts": ""}),
+    "worker": (
+        "platform",
+        "/srv/tandem",
+        {"work": "", "var": "/var", "serving": "/var/serving", "ledger": "/var/ledger"},
+    ),
 }
-"""By the container that has it: a folder, and the volumes that are mounted at it and below."""
+"""By the container that has it: its image, a folder, and the volumes that are mounted at it and below."""
+KEYS = "tandem/var/keys.json"
+"""Who may ask, in the worker's part."""
+TRIES = 3
+"""To start what was stopped: the engine may still be busy with what was read of it."""
 WRITERS = ("worker", "platform", "prefect", "mlflow", "postgres")
 """In the order in which they are stopped."""
 PARTS = tuple(f"{service}.tar" for service in HELD)
@@ -28,13 +44,22 @@ MANIFEST = "manifest.json"
 
 
 def back_up(place: Place, target: Path) -> Path:
-    """Write the archive, while nothing but serving goes on, whose ledger is whole at any moment."""
-    with TemporaryDirectory(dir=target.parent, prefix=".backup-") as name, _stopped(place) as containers:
+    """Write the archive, while nothing but serving goes on, whose ledger is whole at any moment.
+
+    Raises:
+        MissingError: the workspace does not stand.
+        UnwritableError: there is not enough room for the archive.
+
+    """
+    containers = {service: container(place, service) for service in WRITERS}
+    _check_room(place, target.parent)
+    with TemporaryDirectory(dir=target.parent, prefix=".backup-") as name:
         folder = Path(name)
-        for service, (path, _) in HELD.items():
-            chunks, _ = containers[service].get_archive(path)
-            with (folder / f"{service}.tar").open("wb") as file:
-                file.writelines(chunks)
+        with _stopped(place, containers):
+            for service, (_, path, _) in HELD.items():
+                chunks, _ = containers[service].get_archive(path)
+                with closing(chunks), (folder / f"{service}.tar").open("wb") as file:
+                    file.writelines(chunks)
         parts = {part: sha256_of(folder / part) for part in PARTS}
         images = {service: each.image.id for service, each in containers.items()}
         write_json(
@@ -43,12 +68,24 @@ def back_up(place: Place, target: Path) -> Path:
         with atomic(target) as temporary, tarfile.open(temporary, "w") as archive:
             for each in (folder / MANIFEST, *(folder / part for part in PARTS)):
                 archive.add(each, each.name)
-    target.chmod(0o600)
+            temporary.chmod(0o600)
     return target
+
+
+def _check_room(place: Place, folder: Path) -> None:
+    """Look for room before anything is stopped: for the parts, and for the archive that is made of them."""
+    names = {f"tandem-{place.name}-{volume}" for _, _, volumes in HELD.values() for volume in volumes}
+    sizes = [each["UsageData"]["Size"] for each in engine().df()["Volumes"] if each["Name"] in names]
+    if (wanted := 2 * sum(sizes)) > (free := shutil.disk_usage(folder).free):
+        room = f"{folder} has {free >> 20} MiB of room"
+        msg = f"{room}, and a backup of {place.name} takes {wanted >> 20}: free some, or write it elsewhere"
+        raise UnwritableError(msg)
 
 
 def bring_back(place: Place, source: Path) -> dict[str, Any]:
     """Fill the volumes of a workspace that does not stand with what an archive holds; give its manifest.
+
+    Clients are let in as they were; who looks after this workspace, and its Prometheus, by this one's own keys.
 
     Raises:
         ArchiveError: it is damaged.
@@ -61,8 +98,13 @@ def bring_back(place: Place, source: Path) -> dict[str, Any]:
     with TemporaryDirectory(dir=source.parent, prefix=".restore-") as name:
         folder = Path(name)
         manifest = opened(source, folder)
-        for service in HELD:
-            _fill(place, service, manifest["images"][service], folder / f"{service}.tar")
+        keys = _keys(folder / "worker.tar", place)
+        for service, (image, path, volumes) in HELD.items():
+            bound = {f"tandem-{place.name}-{volume}": {"bind": path + below} for volume, below in volumes.items()}
+            with _filling(place.images()[image], bound) as filling, (folder / f"{service}.tar").open("rb") as file:
+                filling.put_archive(str(Path(path).parent), file)
+                if service == "worker":
+                    filling.put_archive(str(Path(path).parent), keys)
     return manifest
 
 
@@ -86,26 +128,49 @@ def opened(source: Path, folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _fill(place: Place, service: str, image: str, part: Path) -> None:
-    """Unpack into the volumes of a service, by a container that is never started."""
-    path, volumes = HELD[service]
-    bound = {f"tandem-{place.name}-{volume}": {"bind": path + below} for volume, below in volumes.items()}
-    filling = engine().containers.create(image, volumes=bound)
+def _keys(part: Path, place: Place) -> bytes:
+    """Pack the keys that an archive holds, with this workspace's own in the place of those of their names."""
+    with tarfile.open(part) as archive:
+        found = archive.extractfile(KEYS)
+        keys = msgspec.json.decode(found.read(), type=Keys) if found else Keys()
+    keys = keys.having("owner", "admin", place.key.read_text())
+    keys = keys.having("prometheus", "viewer", (place.secrets / "prometheus" / "key").read_text())
+    said, packed = msgspec.json.encode(keys), io.BytesIO()
+    member = tarfile.TarInfo(KEYS)
+    member.size, member.mode, member.uid, member.gid = len(said), 0o600, READERS["platform"], READERS["platform"]
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(said))
+    return packed.getvalue()
+
+
+@contextmanager
+def _filling(image: str, volumes: Mapping[str, Mapping[str, str]]) -> Iterator[Any]:
+    """Have a container that is never started, to reach into volumes by."""
+    filling = engine().containers.create(image, volumes=volumes)
     try:
-        with part.open("rb") as file:
-            filling.put_archive(str(Path(path).parent), file)
+        yield filling
     finally:
         filling.remove()
 
 
 @contextmanager
-def _stopped(place: Place) -> Iterator[dict[str, Any]]:
+def _stopped(place: Place, containers: dict[str, Any]) -> Iterator[None]:
     """Stop whoever writes, and start them again whatever happens."""
-    containers = {service: engine().containers.get(place.container(service)) for service in WRITERS}
     try:
         for each in containers.values():
             each.stop()
-        yield containers
+        yield
     finally:
-        for each in reversed(containers.values()):
-            each.start()
+        if left := [service for service, each in reversed(containers.items()) if not _starts(each)]:
+            log.error("%s did not start again: `make up ENV=%s` starts what does not run", ", ".join(left), place.name)
+
+
+def _starts(stopped: Any) -> bool:  # noqa: ANN401 - docker's
+    for _ in range(TRIES):
+        try:
+            stopped.start()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others are to start, too
+            log.warning("%s did not start: %s", stopped.name, exc)
+        else:
+            return True
+    return False

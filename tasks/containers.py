@@ -99,8 +99,20 @@ def end(place: Place) -> None:
         list(side_by_side.map(lambda each: each.remove(force=True), found))
 
 
-def _container(place: Place, service: str) -> Any:  # noqa: ANN401 - docker's
-    return engine().containers.get(place.container(service))
+def container(place: Place, service: str) -> Any:  # noqa: ANN401 - docker's
+    """Find a container of a workspace.
+
+    Raises:
+        MissingError: there is none.
+
+    """
+    import docker  # noqa: PLC0415
+
+    try:
+        return engine().containers.get(place.container(service))
+    except docker.errors.NotFound as exc:
+        msg = f"there is no container {place.container(service)}: `make up ENV={place.name}` stands the workspace up"
+        raise MissingError(msg) from exc
 
 
 def reload_gateway(place: Place) -> None:
@@ -110,7 +122,7 @@ def reload_gateway(place: Place) -> None:
         AccessError: it goes on with whom it let in before.
 
     """
-    code, said = _container(place, "gateway").exec_run(["caddy", "reload", "--config", "/etc/caddy/Caddyfile"])
+    code, said = container(place, "gateway").exec_run(["caddy", "reload", "--config", "/etc/caddy/Caddyfile"])
     if code:
         msg = f"{place.container('gateway')} has not taken up who is let in: {said.decode(errors='replace').strip()}"
         raise AccessError(msg)
@@ -118,13 +130,13 @@ def reload_gateway(place: Place) -> None:
 
 def authority(place: Place) -> Path | None:
     """Copy the certificate of the gateway's own authority here, for clients; None: it has another one."""
-    code, said = _container(place, "gateway").exec_run(["cat", OWN_AUTHORITY])
+    code, said = container(place, "gateway").exec_run(["cat", OWN_AUTHORITY])
     return None if code else write_text(place.authority, said.decode())
 
 
 def land(place: Place, landing: Path) -> bool:
     """Put what has landed here into the workspace, which may not reach out for it; say whether any is new there."""
-    platform = _container(place, "platform")
+    platform = container(place, "platform")
     there = platform.exec_run(["find", f"{LANDING}/{landing.name}", "-type", "f", "-printf", "%f %s\n"]).output.decode()
     new = [path for path in sorted(landing.iterdir()) if f"{path.name} {path.stat().st_size}" not in there.splitlines()]
     packed = io.BytesIO()
@@ -141,4 +153,4 @@ def land(place: Place, landing: Path) -> bool:
 def wake(place: Place) -> None:
     """Have the worker look at once for what is due: its schedules might come to that in an hour."""
     words = " && ".join(f"prefect deployment run {each}" for each in WOKEN)
-    _container(place, "worker").exec_run(["bash", "-c", words], detach=True)
+    container(place, "worker").exec_run(["bash", "-c", words], detach=True)

@@ -48,7 +48,8 @@ def build_images(place: Place, base: str | None) -> Path:
         MissingError: they could not be built, and the reason stands above.
 
     """
-    given = {"revision": _revision(), "release": _release(), "content": _content(), "base": base}
+    given = {"base": base, "release": _release(), "content": _content()}
+    given |= {"revision": _revision(), "servers": _revision("infra/docker")}
     given |= {"ca": os.environ.get("SSL_CERT_FILE"), "index": os.environ.get("UV_DEFAULT_INDEX")}
     state = (place.folder.parent / "images.tfstate").absolute()
     state.parent.mkdir(parents=True, exist_ok=True)
@@ -94,11 +95,16 @@ def _told(
     return subprocess.run([own, f"-chdir={folder}", *words], env=whole, check=False, stdout=out, text=True)  # noqa: S603 - our words
 
 
-def _revision() -> str:
-    """Name the commit that images are made of."""
-    words = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    said = subprocess.run(words, check=False, capture_output=True, text=True)  # noqa: S603 - our words
-    return said.stdout.strip() or os.environ.get(COMMIT, "unknown")
+def _revision(*paths: str) -> str:
+    """Name the commit that images are made of: the last one, or the last that changed some paths."""
+    commit = _git("log", "-1", "--format=%H", "--", *paths)
+    dirty = "-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", *paths) else ""
+    return f"{commit}{dirty}" if commit else os.environ.get(COMMIT, "unknown")
+
+
+def _git(*words: str) -> str:
+    git = ["git", *words]
+    return subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our words
 
 
 def _release() -> str:

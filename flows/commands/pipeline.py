@@ -1,16 +1,14 @@
 """The pipeline: what comes in, what is made of it, and how well it is."""
 
 import signal
-import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from flows.commands.shared import BundleOption, JsonOption, group, read, say, say_json
+from flows.commands.shared import BundleOption, JsonOption, ends_in_order, group, read, say, say_json
 
 app = group()
 
@@ -49,7 +47,7 @@ def run(  # noqa: PLR0913 - a command has the options that it has
 
     params, settings = read()
     load_problem(params.problem)  # DVC would say of one that is not there no more than a path
-    signal.signal(signal.SIGTERM, _ended)
+    ends_in_order(signal.SIGTERM)
     with _prefect() if in_prefect else nullcontext():
         if since and until:
             _run_study(settings, since, until, every, tune=tune)
@@ -57,12 +55,6 @@ def run(  # noqa: PLR0913 - a command has the options that it has
             _run_due(settings)
         else:
             _run_once(params.problem, settings, force=force, advance=advance)
-
-
-def _ended(sent: int, _: FrameType | None) -> NoReturn:
-    """Put back what was begun, and end; told again, as `make` passes on what its group got, go on with that."""
-    signal.signal(sent, signal.SIG_IGN)
-    sys.exit(128 + sent)
 
 
 def _prefect() -> AbstractContextManager[None]:

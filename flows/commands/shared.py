@@ -1,12 +1,14 @@
 """What commands share: how they read, say, and name a bundle."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -41,6 +43,21 @@ def read() -> tuple[Any, Any]:
     from tandem.settings import Settings  # noqa: PLC0415
 
     return Params.load(), Settings.load()
+
+
+def ends_in_order(*signals: signal.Signals) -> None:
+    """Put back what was begun when one of these signals comes, and end.
+
+    Told again, as `make` passes on what its group got, go on with that.
+    """
+
+    def end(sent: int, _: FrameType | None) -> NoReturn:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + sent)
+
+    for each in signals:
+        signal.signal(each, end)
 
 
 def clock() -> Any:  # noqa: ANN401 - imported when it is needed

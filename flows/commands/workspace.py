@@ -1,11 +1,12 @@
 """Workspaces on a Docker host."""
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.commands.shared import JsonOption, group, read, say, say_json
+from flows.commands.shared import JsonOption, ends_in_order, group, read, say, say_json
 
 app = group(help="Dev and prod on a Docker host, alike and apart.\n\nExample: tandem workspace up dev")
 
@@ -19,7 +20,9 @@ def _place(name: str) -> Any:  # noqa: ANN401 - imported when it is needed
     from tandem.workspace import Place  # noqa: PLC0415
 
     _, settings = read()
-    return Place(name, settings.var)
+    place = Place(name, settings.var)
+    place.variables()  # a wrong name is told before anything is made or asked
+    return place
 
 
 @app.command()
@@ -33,8 +36,10 @@ def images(
     Example: tandem workspace images --base tandem-base:bookworm
     """
     from flows.workspace import images as flow  # noqa: PLC0415
+    from tandem.workspace import Place  # noqa: PLC0415
 
-    say(f"wrote {flow(_place('images'), base)}")
+    _, settings = read()
+    say(f"wrote {flow(Place('images', settings.var), base)}")
 
 
 @app.command()
@@ -82,7 +87,6 @@ def down(
     from flows.workspace import down as flow  # noqa: PLC0415
 
     place = _place(name)
-    place.variables()  # a wrong name is told before anything is asked
     if not yes:
         typer.confirm(f"All data of workspace {name} will be gone. Go on?", abort=True)
     raise typer.Exit(flow(place))
@@ -102,6 +106,7 @@ def backup(
     """
     from flows.workspace import backup as flow  # noqa: PLC0415
 
+    ends_in_order(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     say(f"wrote {flow(_place(name), target.absolute())}")
 
 

@@ -4,14 +4,21 @@ provider "docker" {
 }
 
 locals {
-  root   = abspath("${path.module}/../..")
-  stages = toset(["serving", "platform", "gateway", "postgres", "watch"])
+  root = abspath("${path.module}/../..")
+  # another revision is another image, and so another container: a gateway that stayed the same is not replaced
+  revisions = {
+    serving  = var.revision
+    platform = var.revision
+    gateway  = var.servers
+    postgres = var.servers
+    watch    = var.servers
+  }
 }
 
 resource "docker_image" "this" {
-  for_each = local.stages
+  for_each = local.revisions
 
-  name         = "tandem-${each.key}:${var.revision}"
+  name         = "tandem-${each.key}:${each.value}"
   keep_locally = true
   triggers     = { content = var.content, base = var.base }
 
@@ -25,7 +32,7 @@ resource "docker_image" "this" {
       BASE             = var.base
       UV_DEFAULT_INDEX = var.index
       VERSION          = var.release
-      REVISION         = var.revision
+      REVISION         = each.value
     }
     dynamic "secrets" {
       for_each = var.ca == "" ? [] : [var.ca]

@@ -18,6 +18,12 @@ variable "revision" {
   nullable    = false
 }
 
+variable "servers" {
+  description = "The last commit that changed what those are made of that hold none of the project's code."
+  type        = string
+  nullable    = false
+}
+
 variable "release" {
   description = "The version that they are of."
   type        = string

@@ -72,6 +72,10 @@ class Keys(msgspec.Struct, frozen=True):
         told = f"tandem_{secrets.token_urlsafe(32)}"
         return Keys((*self.keys, Key(name, role, digest_of(told), rate))), told
 
+    def having(self, name: str, role: Role, told: str) -> "Keys":
+        """Let a name have a key that is there already, in the place of what it had."""
+        return Keys((*(key for key in self.keys if key.name != name), Key(name, role, digest_of(told))))
+
     def without(self, name: str) -> "Keys":
         """Take a key away."""
         left = tuple(key for key in self.keys if key.name != name)

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from shutil import which
 
 import pytest
 from conftest import ROOT
@@ -19,7 +21,8 @@ from tasks.terraform import build_images, outputs, terraform
 
 ECHO = f"""#!{sys.executable}
 import json, os, sys
-keys = ("TF_VAR_docker_host", "TF_WORKSPACE", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_VAR_base", "TF_VAR_content")
+keys = ("TF_VAR_docker_host", "TF_WORKSPACE", "TF_DATA_DIR", "TF_IN_AUTOMATION")
+keys += ("TF_VAR_base", "TF_VAR_content", "TF_VAR_revision", "TF_VAR_servers")
 with open({{log!r}}, "a") as log:
     log.write(json.dumps([sys.argv[1:], {{{{key: os.environ[key] for key in keys if key in os.environ}}}}]) + "\\n")
 if sys.argv[2] == "output":
@@ -92,6 +95,10 @@ def test_images_are_locked_by_what_was_built(echo: Echo, place: Place) -> None:
     assert json.loads(path.read_text()) == {"images": {"serving": "sha256:1"}}
     applied = next(environment for words, environment in echo.told if words[1] == "apply")
     assert applied["TF_VAR_base"] == "base:1"
+    for name, paths in {"revision": [], "servers": ["infra/docker"]}.items():
+        last = [which("git") or "", "log", "-1", "--format=%H", "--", *paths]
+        commit = subprocess.run(last, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+        assert applied[f"TF_VAR_{name}"].removesuffix("-dirty") == commit
     assert len(applied["TF_VAR_content"]) == 64
 
 
@@ -113,6 +120,20 @@ def test_without_terraform_it_is_told_where_to_have_it(place: Place, monkeypatch
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(MissingError, match=r"terraform is not installed.*https://"):
         terraform(place, "plan")
+
+
+@pytest.mark.parametrize("verb", ["up", "plan", "down", "backup", "restore", "status"])
+@pytest.mark.parametrize("name", ["pord", "../x", "../terraform/dev"])
+def test_a_workspace_that_nobody_described_is_told_before_anything_is_made(
+    verb: str, name: str, echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_VAR", str(place.var))
+    before = sorted(place.var.rglob("*"))
+    words = [verb, name, *(["prod.tar"] if verb in {"backup", "restore"} else [])]
+    with pytest.raises(MissingError, match=r"\.tfvars does not exist; there are dev, prod, rehearsal"):
+        CliRunner().invoke(app, ["workspace", *words], catch_exceptions=False)
+    assert sorted(place.var.rglob("*")) == before
+    assert not echo.log.exists()
 
 
 def test_a_workspace_is_not_taken_away_unasked(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

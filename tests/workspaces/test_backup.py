@@ -1,13 +1,19 @@
 """What a workspace held is there again in another one, made of one archive."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from stood import FAST, Stood, until
 
 from tandem.workspace import Place
+from tasks.backup import WRITERS, back_up
 from tasks.containers import engine
 
 GIVEN = [f"--set={name}={value}" for name, value in FAST.items() if name != "alerts"]
@@ -49,6 +55,8 @@ def group() -> Iterator[Path]:
 def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, group: Path, tmp_path: Path) -> None:
     prod, within = approved, f'--set=sizes={{cgroup_parent="/{group.name}"}}'
     archive = tmp_path / "prod.tar"
+    prod.run("platform", "tandem", "keys", "remove", "shop", ok=False)
+    shop = prod.run("platform", "tandem", "keys", "add", "shop").strip()
     before = told(prod)
     done = prod.command("backup", str(archive), sets=False)
     assert done.returncode == 0, done.stderr
@@ -57,16 +65,63 @@ def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, group: Pa
         done = rehearsal.command("restore", str(archive), *GIVEN, within, sets=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert told(rehearsal) == before
-        key = {"authorization": f"Bearer {prod.place.key.read_text()}"}  # clients are let in as they were
+        assert rehearsal.run("worker", "cat", "var/pseudonyms.key") == prod.run("worker", "cat", "var/pseudonyms.key")
+        key = {"authorization": f"Bearer {shop}"}  # clients are let in as they were
         with rehearsal.client as client:
             asked = partial(client.post, "/v1/predict", json=rehearsal.example, headers=key, timeout=5)
             until(lambda: asked().status_code == 200, "it answers: each replica has answered a golden request")
+            for own in (rehearsal.place.key, rehearsal.place.secrets / "prometheus" / "key"):
+                told_by = client.get("/metrics", headers={"authorization": f"Bearer {own.read_text()}"})
+                assert told_by.status_code == 200, "who looks after it has keys of its own"
         said = rehearsal.run("worker", "env", "TMPDIR=/srv/tandem/var", "tandem", "verify", "champion")
         assert said.splitlines()[-1] == "identical"
         (group / "pids.max").write_text(str(int((group / "pids.current").read_text()) + 100))
         assert "Resource temporarily unavailable" in rehearsal.run("worker", "python3", "-c", MANY)
     finally:
         assert rehearsal.command("down", "--yes", sets=False).returncode == 0
+
+
+def all_run(stood: Stood) -> bool:
+    return set(WRITERS) <= stood.containers().keys()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_backup_that_is_told_to_end_starts_all_again(sent: signal.Signals, prod: Stood, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "flows.cli", "workspace", "backup", "prod", str(tmp_path / "prod.tar")]
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"TANDEM_VAR": str(prod.place.var)}) as backup:
+        until(lambda: not all_run(prod), "something was stopped")
+        backup.send_signal(sent)
+        assert backup.wait(120) == 128 + sent
+    assert all_run(prod)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk that no backup has room on."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)  # noqa: S607
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+
+
+def test_a_disk_without_room_is_told_before_anything_is_stopped(prod: Stood, small: Path) -> None:
+    before = {name: each.attrs["State"]["StartedAt"] for name, each in prod.containers().items()}
+    done = prod.command("backup", str(small / "prod.tar"), sets=False)
+    assert done.returncode == 1
+    assert "free some, or write it elsewhere" in done.stderr
+    assert {name: each.attrs["State"]["StartedAt"] for name, each in prod.containers().items()} == before
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing_stopped(
+    prod: Stood, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.backup._check_room", lambda *_: None)
+    with pytest.raises(OSError, match="No space left on device"):
+        back_up(prod.place, small / "prod.tar")
+    assert all_run(prod)
+    assert list(small.iterdir()) == []
 
 
 def test_a_damaged_archive_fills_nothing(prod: Stood, tmp_path: Path) -> None:

@@ -104,7 +104,17 @@ def test_the_authority_of_one_is_not_trusted_for_the_other(pair: tuple[Stood, St
         ("viewer", "POST", "/mlflow/ajax-api/2.0/mlflow/experiments/search", 200),
         ("viewer", "POST", "/mlflow/ajax-api/2.0/mlflow/runs/create", 403),
         ("viewer", "POST", "/alertmanager/api/v2/silences", 403),
+        ("viewer", "PUT", "/mlflow/api/2.0/mlflow-artifacts/artifacts/own/search", 403),
+        ("viewer", "POST", "/mlflow/ajax-api/2.0/mlflow/registered-models/get-latest-versions", 400),
+        ("viewer", "GET", "/alertmanager/api/v2/status", 403),
+        ("admin", "GET", "/alertmanager/api/v2/status", 200),
         ("viewer", "GET", "/prefect/deployments", 200),
+        ("viewer", "POST", "/prefect/api/ui/flows/next-runs", 200),
+        ("viewer", "POST", "/prefect/api/flow_runs/lateness", 200),
+        ("viewer", "POST", "/prefect/api/flows/bulk_delete", 403),
+        ("developer", "POST", "/prefect/api/flows/bulk_delete", 403),
+        ("admin", "POST", "/prefect/api/flows/bulk_delete", 422),
+        ("developer", "PUT", "/prefect/api/admin/storage", 403),
         ("viewer", "POST", "/prefect/api/flow_runs/filter", 200),
         ("viewer", "POST", "/prefect/api/flows/", 403),
         ("developer", "POST", "/prefect/api/flows/", 422),
@@ -119,6 +129,29 @@ def test_people_do_what_their_role_may(each: Stood, role: str, method: str, path
             method, path, auth=each.person(role), json={"max_results": 1} if "search" in path else {}
         )
     assert asked.status_code == status, asked.text
+
+
+@pytest.mark.parametrize(
+    ("role", "way", "status"), [("viewer", "in", 403), ("developer", "in", 101), ("viewer", "out", 101)]
+)
+def test_by_a_websocket_a_viewer_listens_and_says_nothing(each: Stood, role: str, way: str, status: int) -> None:
+    offered = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    offered["sec-websocket-key"] = base64.b64encode(secrets.token_bytes(16)).decode()
+    with (
+        each.client as client,
+        client.stream("GET", f"/prefect/api/events/{way}", auth=each.person(role), headers=offered) as asked,
+    ):
+        assert asked.status_code == status
+
+
+@pytest.mark.parametrize("path", ["", "/", "/runs", "/deployments"])
+def test_a_browser_gets_prefects_pages(each: Stood, path: str) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml", "sec-fetch-mode": "navigate"}
+    with each.client as client:
+        got = client.get(f"/prefect{path}", auth=each.person("viewer"), headers=browser, follow_redirects=True)
+        assert got.status_code == 200
+        (script,) = re.findall(r'src="(/prefect/assets/[^"]+\.js)"', got.text)
+        assert client.get(script, auth=each.person("viewer")).status_code == 200
 
 
 def test_a_body_that_is_too_large_is_refused_by_its_length(each: Stood) -> None:

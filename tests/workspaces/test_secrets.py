@@ -1,10 +1,11 @@
 """Secrets are files that one user reads: in no state, plan, inspection, log, image or environment."""
 
 import json
+import secrets
 import stat
 
 import pytest
-from stood import Stood
+from stood import Stood, until
 
 from tandem.workspace import READERS
 from tasks.containers import engine
@@ -31,11 +32,9 @@ def told(stood: Stood) -> dict[str, str]:
 
 
 def test_no_secret_is_anywhere_else(each: Stood) -> None:
-    secrets = values(each)
-    assert len(secrets) > 8
-    leaked = {
-        (where, place) for where, text in told(each).items() for place, word in enumerate(secrets) if word in text
-    }
+    held = values(each)
+    assert len(held) > 8
+    leaked = {(where, place) for where, text in told(each).items() for place, word in enumerate(held) if word in text}
     assert leaked == set()
 
 
@@ -55,9 +54,26 @@ def test_secrets_are_one_users_alone(reader: str, each: Stood) -> None:
 
 
 def test_no_environment_holds_one(each: Stood) -> None:
-    secrets = values(each)
+    held = values(each)
     for container in each.containers().values():
         _, said = container.exec_run(
             ["bash", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'"]
         )
-        assert not [word for word in secrets if word in said.decode(errors="replace")], container.name
+        assert not [word for word in held if word in said.decode(errors="replace")], container.name
+
+
+def test_a_webhooks_address_is_not_logged_when_it_does_not_answer(dev: Stood) -> None:
+    webhook, server = dev.place.secrets / "alertmanager" / "webhook", dev.containers()["alertmanager"]
+    token = secrets.token_urlsafe(32)
+    webhook.write_text(f"http://localhost:1/services/{token}?of=[all]&more=$1")
+    server.restart()
+    alert = [{"labels": {"alertname": "Tried", "workspace": "dev"}}]
+    with dev.client as client:
+        until(
+            lambda: client.post("/alertmanager/api/v2/alerts", json=alert, auth=dev.person("developer")).is_success,
+            "Alertmanager takes an alert",
+        )
+    until(lambda: b"<webhook>" in server.logs(), "its failure is logged")
+    assert token.encode() not in server.logs()
+    webhook.write_text("")
+    server.restart()

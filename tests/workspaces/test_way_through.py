@@ -144,19 +144,23 @@ def test_a_replica_that_is_missing_is_told_of_and_so_is_its_return(dev: Stood) -
 
     def of_it(said: bytes, how: str) -> bool:
         """Whether the webhook was told of this alert: others may come and go, as of the answers that fail meanwhile."""
-        alerts = [each for line in said.splitlines() for each in json.loads(line)["alerts"]]
-        return ("ReplicaMissing", how) in {(each["labels"]["alertname"], each["status"]) for each in alerts}
+        messages = [json.loads(line) for line in said.splitlines()]
+        assert {each["externalURL"] for each in messages} <= {f"{dev.address}/alertmanager"}
+        alerts = [each for message in messages for each in message["alerts"]]
+        return ("dev", "ReplicaMissing", how) in {
+            (each["labels"]["workspace"], each["labels"]["alertname"], each["status"]) for each in alerts
+        }
 
     with outside(dev, "receiver", "-c", RECEIVER) as told, outside(dev, "postbox", "-c", postbox) as mailed:
         dev.containers()["alertmanager"].restart()
         replica.stop()
         try:
             until(lambda: of_it(told(), "firing"), "the alert is told of", 120)
-            until(lambda: b"Subject: [FIRING:1] ReplicaMissing" in mailed(), "and by mail", 30)
+            until(lambda: b"Subject: [FIRING:1] dev ReplicaMissing" in mailed(), "and by mail", 30)
         finally:
             replica.start()
         until(lambda: of_it(told(), "resolved"), "its end is told of", 120)
-        until(lambda: b"Subject: [RESOLVED] ReplicaMissing" in mailed(), "and by mail", 30)
+        until(lambda: b"Subject: [RESOLVED] dev ReplicaMissing" in mailed(), "and by mail", 30)
         assert b"To: ops@example.org" in mailed()
     webhook.write_text("")
     password.unlink()

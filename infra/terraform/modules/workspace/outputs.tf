@@ -1,6 +1,6 @@
 output "address" {
   description = "Where the gateway answers."
-  value       = "https://${var.gateway.names[0]}:${var.gateway.port}"
+  value       = local.address
 }
 
 output "containers" {

@@ -1,5 +1,6 @@
 # What runs in a workspace beside serving: each a container, and what it needs beyond what all have (main.tf).
 locals {
+  address = "https://${var.gateway.names[0]}:${var.gateway.port}"
   python = {
     TANDEM_TRACKING_URI   = "http://mlflow:5000/mlflow"
     TANDEM_FIRST_PUBLISH  = var.policy.first_publish
@@ -116,9 +117,15 @@ locals {
     }
 
     prometheus = {
-      image    = var.images.watch
-      command  = ["watch"]
-      env      = { RETENTION = var.sizes.metrics, REPLICAS = tostring(var.serving.replicas), LATE_MINUTES = tostring(var.alerts.late_minutes) }
+      image   = var.images.watch
+      command = ["watch"]
+      env = {
+        WORKSPACE    = var.name
+        ADDRESS      = local.address
+        RETENTION    = var.sizes.metrics
+        REPLICAS     = tostring(var.serving.replicas)
+        LATE_MINUTES = tostring(var.alerts.late_minutes)
+      }
       networks = ["front", "back"]
       volumes  = { prometheus = "/srv/prometheus" }
       secrets  = true
@@ -129,7 +136,7 @@ locals {
     alertmanager = {
       image   = var.images.watch
       command = ["alert"]
-      env = merge({ GROUP_WAIT = var.alerts.gather }, length(var.alerts.mail.to) == 0 ? {} : {
+      env = merge({ ADDRESS = local.address, GROUP_WAIT = var.alerts.gather }, length(var.alerts.mail.to) == 0 ? {} : {
         MAIL_TO   = join(", ", var.alerts.mail.to)
         MAIL_FROM = var.alerts.mail.from
         SMTP      = var.alerts.mail.smtp
@@ -158,7 +165,7 @@ locals {
     grafana = {
       image = var.grafana.image
       env = {
-        GF_SERVER_ROOT_URL                        = "https://${var.gateway.names[0]}:${var.gateway.port}/grafana/"
+        GF_SERVER_ROOT_URL                        = "${local.address}/grafana/"
         GF_SERVER_SERVE_FROM_SUB_PATH             = "true"
         GF_PATHS_PROVISIONING                     = "/etc/tandem"
         GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH = "/etc/tandem/boards/serving.json"
