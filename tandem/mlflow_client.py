@@ -2,8 +2,9 @@
 
 import logging
 import re
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -58,7 +59,32 @@ def client_at(uri: str) -> "MlflowClient":
             raise TrackerError(msg) from exc
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    if uri.startswith(FILE):
-        Path(uri.removeprefix(FILE)).parent.mkdir(parents=True, exist_ok=True)
     with told():
+        make_whole(uri)
         return cast("MlflowClient", Told(MlflowClient(tracking_uri=uri, registry_uri=uri), told))
+
+
+def make_whole(uri: str) -> None:
+    """Make a database that is a file, if it is not there: beside its place, so that who is killed leaves no half."""
+    path = Path(uri.removeprefix(FILE))
+    if not uri.startswith(FILE) or path.exists():
+        return
+    from mlflow import MlflowClient  # noqa: PLC0415 - 3 s
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        MlflowClient(tracking_uri=f"{FILE}{own}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another one was faster
+            path.hardlink_to(own)
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def experiment_of(client: "MlflowClient", name: str, uri: str) -> str:
+    """Find an experiment, or make it; its files are beside a database that is a file."""
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    database = uri.removeprefix(FILE)
+    beside = Path(database).absolute().with_name("artifacts").as_uri() if database != uri else None
+    return str(client.create_experiment(name, artifact_location=beside))

@@ -27,7 +27,7 @@ from tandem.bundle import LARGEST, MOST_FILES, Bundle
 from tandem.clock import Clock, wall_now
 from tandem.errors import BundleError, ConflictError, MissingError, RegistryError, TrackerError
 from tandem.files import writing
-from tandem.mlflow_client import FILE, client_at
+from tandem.mlflow_client import client_at, experiment_of
 from tandem.params import Frozen
 from tandem.settings import Settings
 from tandem.tracking import QUIET
@@ -143,13 +143,8 @@ class Registry:
             lock.release()
 
     def experiment(self) -> str:
-        """Find the problem's experiment, or make it; its files are beside a database that is a file."""
-        if found := self.client.get_experiment_by_name(self.problem):
-            return str(found.experiment_id)
-        uri = self._settings.tracking
-        database = uri.removeprefix(FILE)
-        beside = Path(database).absolute().with_name("artifacts").as_uri() if database != uri else None
-        return str(self.client.create_experiment(self.problem, artifact_location=beside))
+        """Find the problem's experiment, or make it."""
+        return experiment_of(self.client, self.problem, self._settings.tracking)
 
     def create(self, run: str, tags: dict[str, str]) -> Version:
         """Make a version of the bundle that a run holds; only inside of `lock`."""

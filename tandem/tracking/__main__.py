@@ -5,10 +5,10 @@ import math
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
+from tandem.mlflow_client import experiment_of, make_whole
 from tandem.tracking import STATE_TAG, STUDY_TAG, TRIAL_TAG
 
 LINGER = 60
@@ -21,8 +21,9 @@ class _Runs:
     def __init__(self, uri: str, experiment: str, study: str) -> None:
         from mlflow import MlflowClient  # noqa: PLC0415 - 3 s
 
+        make_whole(uri)
         self.client, self.tags = MlflowClient(tracking_uri=uri), {STUDY_TAG: study}
-        self.experiment = self._experiment(experiment, uri)
+        self.experiment = experiment_of(self.client, experiment, uri)
         where = f"tags.`{STUDY_TAG}` = '{study}'"
         runs = self.client.search_runs([self.experiment], where, max_results=50_000)
         found = {run.data.tags.get(TRIAL_TAG): run for run in runs}
@@ -32,13 +33,6 @@ class _Runs:
         self.finished = {int(number) for number, run in found.items() if run.info.status == "FINISHED"}
         self.best, self.status = math.inf, "KILLED"
         self.client.update_run(self.parent, status="RUNNING")
-
-    def _experiment(self, name: str, uri: str) -> str:
-        if found := self.client.get_experiment_by_name(name):
-            return str(found.experiment_id)
-        database = uri.removeprefix("sqlite:///")
-        beside = Path(database).absolute().with_name("artifacts").as_uri() if database != uri else None
-        return str(self.client.create_experiment(name, artifact_location=beside))
 
     def _create(self, name: str, **tags: str) -> str:
         return str(self.client.create_run(self.experiment, tags=self.tags | tags, run_name=name).info.run_id)
