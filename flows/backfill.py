@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tandem.bundle import Bundle
 from tandem.clock import Clock
+from tandem.errors import ParamsError
 from tandem.files import write_text
 from tandem.landing import Pins
 from tandem.params import Params
@@ -45,11 +46,18 @@ def backfill(settings: Settings, days: Sequence[datetime], *, tune: bool) -> Stu
     """Give the study; all of it is kept in a folder of its own.
 
     Raises:
+        ParamsError: one of the days has not come.
         BusyError: another one is at it.
         StageError: there is no model as of one of the days.
 
     """
     params = Params.load()
+    problem = load_problem(params.problem)
+    now = Clock.of(problem, params, settings).now()
+    if days[-1] > now:
+        late = f"as of {days[-1]:%Y-%m-%d %H:%M} nothing is known yet: in the world it is {now:%Y-%m-%d %H:%M}"
+        msg = f"{late}, which `tandem clock set MOMENT` changes"
+        raise ParamsError(msg)
     folder = settings.var / "backfill" / study_of(Path(), params, tune=tune)
     with alone(settings.schedule, "backfill"):
         bundles: list[Bundle] = []
@@ -61,10 +69,8 @@ def backfill(settings: Settings, days: Sequence[datetime], *, tune: bool) -> Stu
                 there = _made(folder, params_of(day, params, first), settings)
             bundles.append(there)
         shutil.rmtree(folder / "work", ignore_errors=True)
-        problem = load_problem(params.problem)
         landed = landed_files(Pins.load(settings.data / "sources.lock"), problem, settings.landing)
         facts = facts_in_cache(all_parts(landed, problem, settings.cache), problem, settings.cache)
-        now = Clock.of(problem, params, settings).now()
         rows = future_rows(problem, bundles[0], facts, now)
         study = Study(described(bundles, params), aged(rows, bundles, params.evaluate.bins))
         write_study(study, folder)

@@ -129,6 +129,14 @@ def test_other_code_or_params_are_another_study(started: Workspace) -> None:
     assert len(studies(started)) == 2
 
 
+def test_a_day_that_has_not_come_is_told_and_nothing_is_made(started: Workspace) -> None:
+    Clock.stopped(AS_OF).save(started.settings.clock)
+    done = tandem(started.root, *WORDS)
+    assert done.returncode == 1
+    assert "as of 2024-04-22 00:00 nothing is known yet: in the world it is 2024-04-15 00:00" in done.stderr
+    assert not (started.settings.var / "backfill").exists()
+
+
 def test_a_study_needs_both_ends(started: Workspace) -> None:
     done = tandem(started.root, "run", "--from", "2024-04-15")
     assert (done.returncode, "--from and --until belong together" in done.stderr) == (2, True)
