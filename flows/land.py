@@ -32,7 +32,7 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     land_file(file, settings.landing, pin)
     known = pin.model_copy(update={"known": known_days(part)})
     with in_turn(settings.schedule, "land"):  # or of two at once one would be forgotten
-        _pins(lock).with_pin(known).save(lock)
+        _pins(lock).with_pin(known, anew=fetch is not None).save(lock)
     for rule, count in refused_by(part).items():
         log.warning("%s: %s is broken %d times; what breaks it will be in quarantine", file, rule, count)
     return known

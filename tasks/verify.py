@@ -22,6 +22,8 @@ from tandem.tarball import unpack
 REPORTS = {"ingest": "ingest", "training_set": "training_set", "evaluate": "evaluation"}
 """The report of each stage that the bundle holds itself, so that a difference can be told by its value."""
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+?)(?: ;.*)? \\$", re.MULTILINE)
+ELSEWHERE = re.compile(r"No space left on device|MemoryError|No module named '(?!flows|tasks|tandem|problems)")
+"""What a stage says that fails for what is around it, and not for what it is made of."""
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "PIP_CERT")
 
 
@@ -89,7 +91,8 @@ def run_stage(stage: str, command: str, folder: Path) -> None:
     """Run one stage of the source in its folder, without any cache, tracking or server.
 
     Raises:
-        DivergesError: it failed.
+        CannotVerifyError: the system ended it, or lacks what it needs.
+        DivergesError: it failed by itself.
 
     """
     environment = {name: os.environ[name] for name in KEPT if name in os.environ} | {"TANDEM_TRACKING_URI": ""}
@@ -97,6 +100,10 @@ def run_stage(stage: str, command: str, folder: Path) -> None:
     done = subprocess.run(words, cwd=folder, env=environment, check=False, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason"]
+        if done.returncode < 0 or ELSEWHERE.search(said[-1]):
+            how = f"signal {-done.returncode} ended it" if done.returncode < 0 else said[-1]
+            msg = f"{stage}: {how}"
+            raise CannotVerifyError(msg)
         raise DivergesError(stage, f"exit {done.returncode}", said[-1])
 
 

@@ -58,6 +58,11 @@ variable "gateway" {
     condition     = var.gateway.port == 443 || (var.gateway.port > 1023 && var.gateway.port < 65536)
     error_message = "The port is 443 or between 1024 and 65535."
   }
+
+  validation {
+    condition     = length(var.gateway.names) > 0
+    error_message = "The gateway answers to one name at least."
+  }
 }
 
 variable "serving" {
@@ -75,6 +80,11 @@ variable "serving" {
     condition     = var.serving.replicas >= 1 && var.serving.replicas <= 16
     error_message = "There are 1 to 16 replicas."
   }
+
+  validation {
+    condition     = var.serving.memory_mib >= 128 && var.serving.cpus > 0
+    error_message = "A replica takes 128 MiB or more, and some of a processor."
+  }
 }
 
 variable "platform" {
@@ -87,6 +97,16 @@ variable "platform" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = contains(["params.yaml", "params.fast.yaml"], var.platform.params)
+    error_message = "The images hold params.yaml and params.fast.yaml."
+  }
+
+  validation {
+    condition     = var.platform.memory_mib >= 1024 && var.platform.cpus > 0
+    error_message = "A run takes 1024 MiB or more, and some of a processor."
+  }
 }
 
 variable "sizes" {
@@ -100,6 +120,16 @@ variable "sizes" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = can(regex("^[0-9]+(ms|[smhdwy])$", var.sizes.metrics))
+    error_message = "Metrics are kept for a number of s, m, h, d, w or y, as 15d."
+  }
+
+  validation {
+    condition     = var.sizes.ledger_days >= 1 && var.sizes.snapshots >= 1 && var.sizes.log_mib >= 1
+    error_message = "A day, a snapshot and a MiB of log are the least."
+  }
 }
 
 variable "policy" {
@@ -125,6 +155,11 @@ variable "schedule" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for cron in values(var.schedule) : can(regex("^([0-9*,/-]+ ){4}[0-9A-Za-z*,/-]+$", cron))])
+    error_message = "A schedule has the five fields of cron."
+  }
 }
 
 variable "alerts" {
@@ -147,6 +182,11 @@ variable "alerts" {
     condition     = length(var.alerts.mail.to) == 0 || (var.alerts.mail.from != "" && can(regex("^[^:]+:[0-9]+$", var.alerts.mail.smtp)))
     error_message = "Mail is from somebody, and goes through a host:port."
   }
+
+  validation {
+    condition     = var.alerts.late_minutes > 0 && can(regex("^[0-9]+(ms|[smh])$", var.alerts.gather))
+    error_message = "Minutes are more than none, and alerts are gathered for a number of s, m or h."
+  }
 }
 
 variable "grafana" {
@@ -161,5 +201,10 @@ variable "grafana" {
   validation {
     condition     = var.grafana.image == "" || can(regex("(^|@)sha256:[0-9a-f]{64}$", var.grafana.image))
     error_message = "An image is named by its digest."
+  }
+
+  validation {
+    condition     = var.grafana.memory_mib >= 128
+    error_message = "Grafana takes 128 MiB or more."
   }
 }

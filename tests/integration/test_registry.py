@@ -217,6 +217,15 @@ def test_an_audit_that_has_lost_its_end_stops_everything(kept: int, registry: Re
     assert registry.settle().generation == kept, "by somebody's own decision"
 
 
+def test_a_registry_that_is_gone_is_told(registry: Registry) -> None:
+    promote(registry, "1", "champion", None, "the first")
+    registry.client.delete_registered_model("p")
+    with pytest.raises(
+        MissingError, match=r"MLflow holds nothing of p, of which .*audit/0 tells: restore it, or `tandem"
+    ):
+        registry.settle()
+
+
 def test_an_audit_that_was_changed_stops_everything(registry: Registry, settings: Settings) -> None:
     promote(registry, "1", "champion", None, "the first")
     promote(registry, "2", "champion", None, "the second")

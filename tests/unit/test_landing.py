@@ -1,5 +1,6 @@
 """The landing is named by what is in it, and pinned in an order that does not depend on when a file came."""
 
+import re
 from hashlib import sha256
 from itertools import permutations
 from pathlib import Path
@@ -52,7 +53,10 @@ def test_the_lock_is_the_same_in_any_order_of_arrival(tmp_path: Path) -> None:
 
 def test_a_file_that_is_pinned_is_not_pinned_twice() -> None:
     pins = Pins(pins=()).with_pin(pin())
-    assert pins.with_pin(pin(fetch="file:elsewhere.csv")) == pins
+    elsewhere = pin(fetch="file:elsewhere.csv")
+    assert pins.with_pin(elsewhere) == pins
+    assert pins.with_pin(elsewhere, anew=True).pins.count(elsewhere) == 1
+    assert len(pins.with_pin(elsewhere, anew=True).pins) == len(pins.pins)
 
 
 def test_the_pins_of_a_source_are_those_of_its_problem_only() -> None:
@@ -75,9 +79,10 @@ def test_a_lock_that_is_no_text_is_told(tmp_path: Path) -> None:
         Pins.load(tmp_path / "sources.lock")
 
 
-def test_a_way_to_fetch_that_nobody_knows_is_told(raw: Path) -> None:
-    with pytest.raises(SourceError, match=r"raw\.csv \(zoo/animals\) cannot be pinned: fetch: .*'by mail'"):
-        pin_of(raw, "zoo/animals", "by mail")
+@pytest.mark.parametrize("fetch", ["by mail", "pypi:zoo==1#a.csv", "pypi:zoo==1?sha256=abc"])
+def test_a_way_to_fetch_that_nobody_could_go_is_told(fetch: str, raw: Path) -> None:
+    with pytest.raises(SourceError, match=rf"raw\.csv \(zoo/animals\) cannot be pinned: fetch: .*'{re.escape(fetch)}'"):
+        pin_of(raw, "zoo/animals", fetch)
 
 
 def test_a_missing_lock_is_told(tmp_path: Path) -> None:
@@ -111,7 +116,8 @@ def test_a_file_that_changes_while_it_lands_does_not_land(raw: Path, tmp_path: P
 def test_a_pin_says_digest_size_and_where_from(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(raw.parent)
     assert pin_of(raw, "zoo/animals") == pin(fetch="file:raw.csv")
-    assert pin_of(raw, "zoo/animals", "pypi:zoo==1#a.csv").fetch == "pypi:zoo==1#a.csv"
+    fetch = f"pypi:zoo==1#a.csv?sha256={'0' * 64}"
+    assert pin_of(raw, "zoo/animals", fetch).fetch == fetch
     monkeypatch.chdir("/")
     assert pin_of(Path("..", *raw.parts[1:]), "zoo/animals").fetch == f"file:{raw.relative_to('/')}"
 

@@ -232,6 +232,25 @@ def test_a_stage_that_fails_diverges_by_its_last_words(
     assert capfd.readouterr() == ("", ""), "its words are told once"
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "signal 9 ended it"),
+        ("raise OSError(28, 'No space left on device')", "OSError: .Errno 28. No space left on device"),
+        ("raise MemoryError", "MemoryError"),
+        ("import optuna_of_the_lock", "ModuleNotFoundError: No module named 'optuna_of_the_lock'"),
+    ],
+)
+def test_a_stage_that_fails_for_what_is_around_it_proves_nothing(tmp_path: Path, code: str, said: str) -> None:
+    with pytest.raises(CannotVerifyError, match=f"^cannot: views: {said}$"):
+        run_stage("views", stage_that(code, tmp_path), tmp_path)
+
+
+def test_a_stage_whose_own_code_is_missing_diverges(tmp_path: Path) -> None:
+    with pytest.raises(DivergesError, match=r"No module named 'tasks\.nothing'"):
+        run_stage("views", stage_that("import sys; sys.exit(\"No module named 'tasks.nothing'\")", tmp_path), tmp_path)
+
+
 def test_the_files_of_a_stage_are_counted_where_they_are_the_same(bundle: Bundle, laid: Path) -> None:
     assert compare_stage(bundle, "ingest", ["data/shop/facts"], laid) == 2
     assert compare_stage(bundle, "views", ["data/shop/views", "data/shop/facts"], laid) == 3

@@ -115,6 +115,20 @@ run "no_replica_is_refused" {
   expect_failures = [var.serving]
 }
 
+run "settings_that_nothing_could_run_by_are_refused" {
+  command = plan
+  variables {
+    gateway  = { port = 8443, names = [] }
+    serving  = { memory_mib = 4 }
+    platform = { params = "nix.yaml", memory_mib = 1 }
+    sizes    = { metrics = "7 days", log_mib = 0 }
+    schedule = { daily = "nonsense" }
+    alerts   = { late_minutes = -5 }
+    grafana  = { memory_mib = 1 }
+  }
+  expect_failures = [var.gateway, var.serving, var.platform, var.sizes, var.schedule, var.alerts, var.grafana]
+}
+
 run "a_policy_of_another_kind_is_refused" {
   command = plan
   variables {
