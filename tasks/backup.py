@@ -154,20 +154,23 @@ def _filling(image: str, volumes: Mapping[str, Mapping[str, str]]) -> Iterator[A
 
 
 @contextmanager
-def _stopped(place: Place, containers: dict[str, Any]) -> Iterator[None]:
+def _stopped(place: Place, containers: Mapping[str, Any]) -> Iterator[None]:
     """Stop whoever writes, and start them again whatever happens."""
+    begun: list[Any] = []
     try:
         for each in containers.values():
+            begun.append(each)
             each.stop()
         yield
     finally:
-        if left := [service for service, each in reversed(containers.items()) if not _starts(each)]:
+        if left := [each.name for each in reversed(begun) if not _starts(each)]:
             log.error("%s did not start again: `make up ENV=%s` starts what does not run", ", ".join(left), place.name)
 
 
 def _starts(stopped: Any) -> bool:  # noqa: ANN401 - docker's
     for _ in range(TRIES):
         try:
+            stopped.stop()  # where a signal cut that off the engine goes on, and would stop what was just started
             stopped.start()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others are to start, too
             log.warning("%s did not start: %s", stopped.name, exc)

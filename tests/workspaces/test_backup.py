@@ -87,6 +87,7 @@ def all_run(stood: Stood) -> bool:
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_a_backup_that_is_told_to_end_starts_all_again(sent: signal.Signals, prod: Stood, tmp_path: Path) -> None:
+    until(lambda: prod.command("status", sets=False).returncode == 0, "all are well")
     words = [sys.executable, "-m", "flows.cli", "workspace", "backup", "prod", str(tmp_path / "prod.tar")]
     with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"TANDEM_VAR": str(prod.place.var)}) as backup:
         until(lambda: not all_run(prod), "something was stopped")

@@ -33,7 +33,7 @@ def planned(name: str, variables: str, var: Path, folder: Path, *more: str) -> o
     terraform(name, folder, "plan", "-input=false", f"-out={plan}", *given)
     found = json.loads(terraform(name, folder, "show", "-json", str(plan)))
     text = json.dumps([found["planned_values"], found["configuration"]], sort_keys=True)
-    return json.loads(re.sub(rf'\btandem-{name}-|(?<="){name}(?=")', "@", text))
+    return json.loads(re.sub(rf'\btandem-{name}-|(?<="){name}(?=")|(?<="WORKSPACE=){name}(?=")', "@", text))
 
 
 @pytest.mark.parametrize("variables", ["dev", "prod"])

@@ -156,11 +156,11 @@ def test_a_replica_that_is_missing_is_told_of_and_so_is_its_return(dev: Stood) -
         replica.stop()
         try:
             until(lambda: of_it(told(), "firing"), "the alert is told of", 120)
-            until(lambda: b"Subject: [FIRING:1] dev ReplicaMissing" in mailed(), "and by mail", 30)
+            until(lambda: b"Subject: [FIRING:1] ReplicaMissing dev" in mailed(), "and by mail", 30)
         finally:
             replica.start()
         until(lambda: of_it(told(), "resolved"), "its end is told of", 120)
-        until(lambda: b"Subject: [RESOLVED] dev ReplicaMissing" in mailed(), "and by mail", 30)
+        until(lambda: b"Subject: [RESOLVED] ReplicaMissing dev" in mailed(), "and by mail", 30)
         assert b"To: ops@example.org" in mailed()
     webhook.write_text("")
     password.unlink()
