@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tandem.errors import ConflictError
 from tandem.landing import Pins
 from tandem.params import Params
 from tandem.problem import load_problem
@@ -12,7 +13,7 @@ from tasks.backup import back_up, bring_back
 from tasks.containers import authority, end, land, reload_gateway, standing, wake
 from tasks.landing import landed_files
 from tasks.secrets import make_secrets
-from tasks.terraform import build_images, terraform
+from tasks.terraform import build_images, knows, terraform
 
 AT_ONCE = "-parallelism=32"
 """Containers that wait for their health take no processor: all may do so side by side."""
@@ -29,12 +30,13 @@ def up(place: Place, params: Params, settings: Settings, given: Sequence[str] = 
     What is pinned is fetched here, as a workspace may not reach out for it.
 
     Raises:
+        ConflictError: it stands, and was stood up from elsewhere.
         SourceError: a pinned file cannot be had.
 
     """
     landed_files(Pins.load(settings.data / "sources.lock"), load_problem(params.problem), settings.landing)
     make_secrets(place)
-    if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given)):
+    if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given), first=lambda: _check(place)):
         return code
     reload_gateway(place)
     authority(place)
@@ -49,9 +51,18 @@ def plan(place: Place, given: Sequence[str] = ()) -> int:
 
 
 def down(place: Place) -> int:
-    """Take a workspace away, with all that it holds but its secrets; give Terraform's exit code."""
-    end(place)
-    return terraform(place, "destroy", "-auto-approve", AT_ONCE)
+    """Take a workspace away, with all that it holds but its secrets; give Terraform's exit code.
+
+    Raises:
+        ConflictError: it was stood up from elsewhere.
+
+    """
+
+    def ended() -> None:
+        _check(place)
+        end(place)
+
+    return terraform(place, "destroy", "-auto-approve", AT_ONCE, first=ended)
 
 
 def backup(place: Place, target: Path) -> Path:
@@ -69,6 +80,14 @@ def restore(place: Place, source: Path, params: Params, settings: Settings, give
 def status(place: Place | None) -> list[dict[str, str]]:
     """List what runs where."""
     return standing(place.name if place else None)
+
+
+def _check(place: Place) -> None:
+    """Keep away from what was stood up from elsewhere: the engine gives a volume to whoever asks for its name."""
+    if standing(place.name) and not knows(place):
+        stands = f"workspace {place.name} stands, but the state in {place.folder} knows nothing of it"
+        msg = f"{stands}: go where it was stood up from; if that is lost, see docs/operations.md, State"
+        raise ConflictError(msg)
 
 
 def _variables(given: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,30 @@ ELSEWHERE = TERRAFORM / "backend_override.tf"
 FILES = (".dockerignore", "*.yaml", "*.lock", "pyproject.toml", "README.md")
 
 
-def terraform(place: Place, verb: str, *words: str) -> int:
-    """Run a verb on a workspace, with its variables and the locked images; give Terraform's exit code."""
+def terraform(place: Place, verb: str, *words: str, first: Callable[[], object] = lambda: None) -> int:
+    """Run a verb on a workspace, with its variables and the locked images; give Terraform's exit code.
+
+    What is to be done first is done once Terraform has shown that it can begin.
+    """
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     variables = [f"-var-file={place.variables()}", f"-var-file={place.locked}"]
     # a file by default; elsewhere the state is, where there is such a file, in the place that it names
     where = [] if ELSEWHERE.exists() else [f"-backend-config=workspace_dir={place.folder.parent}"]
     environment = _environment(place)
     unnamed = {name: value for name, value in environment.items() if name != "TF_WORKSPACE"}  # there may be none yet
-    return (
-        _run(TERRAFORM, unnamed, "init", "-input=false", *where)
-        or _run(TERRAFORM, unnamed, "workspace", "select", "-or-create=true", place.name)
-        or _run(TERRAFORM, environment, verb, "-input=false", *variables, *words, quiet=False)
-    )
+    code = _run(TERRAFORM, unnamed, "init", "-input=false", *where)
+    if code := code or _run(TERRAFORM, unnamed, "workspace", "select", "-or-create=true", place.name):
+        return code
+    first()
+    return _run(TERRAFORM, environment, verb, "-input=false", *variables, *words, quiet=False)
+
+
+def knows(place: Place) -> bool:
+    """Say whether the state that is Terraform's here tells of anything of a workspace."""
+    if ELSEWHERE.exists():
+        return bool(_told(TERRAFORM, _environment(place), "state", "list", out=subprocess.PIPE).stdout.strip())
+    state = place.folder / "terraform.tfstate"
+    return state.is_file() and bool(json.loads(state.read_text())["resources"])
 
 
 def outputs(place: Place) -> dict[str, Any]:

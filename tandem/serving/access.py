@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
+from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import Literal, get_args
@@ -99,17 +100,17 @@ def digest_of(told: str) -> str:
 
 
 class Bucket:
-    """Lets through so many a second, and two seconds' worth at once."""
+    """Lets through so many a second, and two seconds' worth at once; one at least."""
 
     def __init__(self, rate: float, clock: Callable[[], float]) -> None:
         """Begin full."""
-        self._rate, self._clock = rate, clock
-        self._left, self._since = rate * 2, clock()
+        self._rate, self._clock, self._most = rate, clock, max(1.0, rate * 2)
+        self._left, self._since = self._most, clock()
 
     def take(self) -> bool:
         """Take one, if there is one."""
         now = self._clock()
-        self._left = min(self._rate * 2, self._left + (now - self._since) * self._rate)
+        self._left = min(self._most, self._left + (now - self._since) * self._rate)
         self._since = now
         if self._left < 1:
             return False
@@ -155,4 +156,6 @@ class Access:
             raise Refused(403, f"the role {key.role} does not hold {route.scope}")
         if key.rate and not self._buckets.setdefault(key.digest, Bucket(key.rate, self._clock)).take():
             self._counts.add("refused_total", "rate")
-            raise Refused(429, f"this key may ask {key.rate:g} times a second", (b"retry-after", b"1"))
+            raise Refused(
+                429, f"this key may ask {key.rate:g} times a second", (b"retry-after", b"%d" % ceil(1 / key.rate))
+            )

@@ -106,3 +106,13 @@ def test_a_key_comes_as_often_as_it_may(tmp_path: Path, role: Role) -> None:
     now[0] = 1.0
     assert [asked(access, "read", f"Bearer {told}") for _ in range(6)] == [200] * 5 + [429]
     assert counts.of("refused_total", "rate") == 3
+
+
+def test_a_key_that_may_come_seldom_may_come(tmp_path: Path) -> None:
+    found, told = Keys().add("one", "client", rate=0.4)
+    found.save(tmp_path / "keys.json")
+    now = [0.0]
+    access = Access(tmp_path / "keys.json", Counts(), required=True, clock=lambda: now[0])
+    assert [asked(access, "read", f"Bearer {told}") for _ in range(2)] == [200, 429]
+    now[0] = 3.0
+    assert [asked(access, "read", f"Bearer {told}") for _ in range(2)] == [200, 429]

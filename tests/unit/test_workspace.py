@@ -7,13 +7,14 @@ import sys
 import tarfile
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
 from flows.cli import app
-from tandem.errors import ArchiveError, MissingError
+from tandem.errors import ArchiveError, ConflictError, MissingError
 from tandem.files import sha256_of, write_json
 from tandem.workspace import Place
 from tasks.backup import MANIFEST, PARTS, opened
@@ -136,19 +137,59 @@ def test_a_workspace_that_nobody_described_is_told_before_anything_is_made(
     assert not echo.log.exists()
 
 
-def test_a_workspace_is_not_taken_away_unasked(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose containers were ended; none stand, until a test says so."""
+    found: list[str] = []
     monkeypatch.setenv("TANDEM_VAR", str(place.var))
-    ended: list[Place] = []
-    monkeypatch.setattr("flows.workspace.end", ended.append)
-    done = CliRunner().invoke(app, ["workspace", "down", "dev"], input="n\n")
+    monkeypatch.setattr("flows.workspace.end", lambda each: found.append(each.name))
+    monkeypatch.setattr("flows.workspace.standing", lambda _: [])
+    return found
+
+
+def down(given: str = "y\n") -> Any:  # noqa: ANN401 - Click's, which Typer has a copy of
+    return CliRunner().invoke(app, ["workspace", "down", "dev"], input=given)
+
+
+def test_a_workspace_is_not_taken_away_unasked(echo: Echo, ended: list[str]) -> None:
+    done = down("n\n")
     assert done.exit_code == 1
     assert "All data of workspace dev will be gone" in done.output
     assert not echo.log.exists()
-    assert not ended
-    done = CliRunner().invoke(app, ["workspace", "down", "dev", "--yes"])
-    assert done.exit_code == 0
-    assert [each.name for each in ended] == ["dev"]
+    assert ended == []
+    assert down().exit_code == 0
+    assert ended == ["dev"]
     assert echo.told[-1][0][1] == "destroy"
+
+
+@pytest.mark.parametrize("state", [None, {"resources": []}])
+def test_what_was_stood_up_from_elsewhere_is_not_touched(
+    state: object, echo: Echo, place: Place, ended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.workspace.standing", lambda _: [{"container": "tandem-dev-gateway"}])
+    if state:
+        write_json(place.folder / "terraform.tfstate", state)
+    done = down()
+    assert isinstance(done.exception, ConflictError)
+    assert ended == []
+    assert "destroy" not in {words[1] for words, _ in echo.told}
+    write_json(place.folder / "terraform.tfstate", {"resources": ["its own"]})
+    assert down().exit_code == 0
+    assert ended == ["dev"]
+
+
+@pytest.mark.parametrize("verb", ["init", "workspace"])
+def test_nothing_is_ended_by_who_cannot_go_on(verb: str, echo: Echo, ended: list[str]) -> None:
+    echo.fails_at(verb, 1)
+    assert down().exit_code == 1
+    assert ended == []
+
+
+def test_nothing_is_ended_without_images(echo: Echo, place: Place, ended: list[str]) -> None:
+    place.locked.unlink()
+    assert isinstance(down().exception, MissingError)
+    assert ended == []
+    assert not echo.log.exists()
 
 
 def archive(folder: Path) -> Path:
