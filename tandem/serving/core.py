@@ -91,14 +91,14 @@ class Row:
 class Asked:
     """One request on its way, or a part of it."""
 
-    __slots__ = ("answer", "at", "instances", "request_id", "rows", "served", "start")
+    __slots__ = ("answer", "at", "chosen", "instances", "request_id", "rows", "served", "start")
 
     def __init__(
-        self, served: Served, instances: Sequence[Instance], at: datetime | None, request_id: str | None, start: int = 0
+        self, served: Served, instances: Sequence[Instance], at: datetime | None, request_id: str | None
     ) -> None:
         """Wait for the next turn of the loop, to be answered from the state by whose contract it was read."""
-        self.served, self.instances, self.at = served, instances, at
-        self.request_id, self.start = request_id, start
+        self.served, self.instances, self.at, self.chosen = served, instances, at, at is not None
+        self.request_id, self.start = request_id, 0
         self.rows: list[Row] = []
         self.answer: asyncio.Future[list[Answer]]
 
@@ -135,9 +135,10 @@ class Core:
         served = self.watched.now
         if len(instances) <= PART:
             return await self._ask(Asked(served, instances, at, request_id))
-        at, answers = at or self.now(), list[Answer]()
+        now, answers = at or self.now(), list[Answer]()
         for start in range(0, len(instances), PART):
-            part = Asked(served, instances[start : start + PART], at, request_id, start)
+            part = Asked(served, instances[start : start + PART], now, request_id)
+            part.start, part.chosen = start, at is not None  # one moment for all, whoever said it
             answers += await self._ask(part)
         return answers
 
@@ -177,7 +178,7 @@ class Core:
         for each in asked:
             try:
                 if each.at:
-                    ground = self.watched.ground(each.at, chosen=True)
+                    ground = self.watched.ground(each.at, chosen=each.chosen)
                 else:
                     ground = current = current or self.watched.ground(self.now())
                 each.rows = self._rows(each, ground)

@@ -23,6 +23,7 @@ from tandem.bundle import Bundle
 from tandem.errors import SnapshotError
 from tandem.problem import load_problem
 from tandem.serving.contract import Contract, Limits
+from tandem.serving.core import PART
 from tandem.serving.refused import Refused
 from tandem.snapshots import Named, Snapshot
 from tandem.vectors import Compiled
@@ -150,11 +151,13 @@ def test_views_that_the_bundle_does_not_know_are_refused(bundle: Bundle, due: Sn
 
 
 def test_a_moment_before_the_first_snapshot_is_told(bundle: Bundle, answering: Answering, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="nothing is known"):
-        Answering(bundle.folder, tmp_path, bundle.as_of).ask([EXAMPLE])
-    with pytest.raises(Refused, match="a moment of which something is known") as told:
-        answering.ask([EXAMPLE], bundle.as_of - timedelta(days=30))
-    assert told.value.status == 422
+    for rows in ([EXAMPLE], [EXAMPLE] * (PART + 1)):
+        with pytest.raises(Refused, match="nothing is known") as told:
+            Answering(bundle.folder, tmp_path, bundle.as_of).ask(rows)
+        assert told.value.status == 503, "it is no fault of who asks"
+        with pytest.raises(Refused, match="a moment of which something is known") as told:
+            answering.ask(rows, bundle.as_of - timedelta(days=30))
+        assert told.value.status == 422
 
 
 def test_a_damaged_snapshot_is_left_out_and_an_older_one_is_stale_until_it_is_whole(
