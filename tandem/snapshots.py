@@ -78,9 +78,18 @@ class Snapshot:
         self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(tuple).decode
 
     def row(self, view: str, key: Values) -> Values | None:
-        """Give a view's row of a key; None where nothing is known of it, or the key itself is not."""
-        found = self._rows.get(self._encode((self._numbers[view], *key)))
-        return None if found is None else self._decode(found)
+        """Give a view's row of a key; None where nothing is known of it, or the key itself is not.
+
+        Raises:
+            SnapshotError: the file was damaged since it was opened.
+
+        """
+        try:
+            found = self._rows.get(self._encode((self._numbers[view], *key)))
+            return None if found is None else self._decode(found)
+        except (lmdb.Error, msgspec.DecodeError) as exc:
+            msg = f"the snapshot of {self.tick} was damaged: {exc}"
+            raise SnapshotError(msg) from exc
 
     @classmethod
     def open(cls, path: Path) -> "Snapshot":
@@ -98,6 +107,12 @@ class Snapshot:
             if found is None:
                 found = MAPPED[path.resolve()] = cls(path)
         return found
+
+    @staticmethod
+    def forget(path: Path) -> None:
+        """Map a file anew when it is next opened, though somebody still has what was mapped."""
+        with OPENING:
+            MAPPED.pop(path.resolve(), None)
 
     def fits(self, spec: FeatureSpec) -> None:
         """Check that the views which a model is fed from are here.

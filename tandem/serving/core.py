@@ -17,7 +17,7 @@ from time import perf_counter_ns
 
 import msgspec
 
-from tandem.errors import LedgerError, TandemError
+from tandem.errors import LedgerError, SnapshotError, TandemError
 from tandem.serving.contract import Instance
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
@@ -167,11 +167,22 @@ class Core:
             group = list(several)
             try:
                 self._answer_group(group, served)
+            except SnapshotError as exc:
+                self._answer_from_older(group, served, exc)
             except TandemError as exc:
                 _refuse(group, Refused(503, str(exc), RETRY))
             except Exception as exc:  # nobody may wait for ever
                 log.exception("a group of requests failed")
                 _refuse(group, Refused(500, f"the model failed: {exc}"))
+
+    def _answer_from_older(self, asked: list[Asked], served: Served, why: SnapshotError) -> None:
+        """Answer from an older snapshot, which can be read, if one was damaged under our eyes."""
+        try:
+            if not self.watched.check():
+                raise why
+            self._answer_group(asked, served)
+        except TandemError as exc:
+            _refuse(asked, Refused(503, str(exc), RETRY))
 
     def _answer_group(self, asked: list[Asked], served: Served) -> None:
         start, ready, current = perf_counter_ns(), list[Asked](), None

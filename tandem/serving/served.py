@@ -19,7 +19,7 @@ from tandem.serving.counts import Counts
 from tandem.serving.refused import RETRY, Fault, Refused
 from tandem.serving.traffic import BUNDLES, TRAFFIC, Role, Traffic
 from tandem.serving.variant import Variant
-from tandem.snapshots import Named, Snapshot
+from tandem.snapshots import Named, Snapshot, is_whole
 from tandem.vectors import Lookup
 
 log = logging.getLogger(__name__)
@@ -78,14 +78,26 @@ class Ticks:
         try:
             found = Snapshot.open(named.path)
         except SnapshotError as exc:
-            log.warning("a snapshot is left out: %s", exc)
-            self._bad[named.path] = mark
-            self._named = [each for each in self._named if each.path != named.path]
+            self._leave_out(named.path, mark, exc)
             return None
         self._opened[named.path] = found
         if len(self._opened) > OPEN:
             self._opened.popitem(last=False)
         return found
+
+    def check(self) -> bool:
+        """Leave out what was damaged since it was mapped; say whether anything was."""
+        damaged = [path for path in self._opened if not is_whole(path)]
+        for path in damaged:
+            self._leave_out(path, _mark(path), f"{path} was damaged")
+            self._opened.pop(path)
+            Snapshot.forget(path)
+        return bool(damaged)
+
+    def _leave_out(self, path: Path, mark: object, why: object) -> None:
+        log.warning("a snapshot is left out: %s", why)
+        self._bad[path] = mark
+        self._named = [each for each in self._named if each.path != path]
 
 
 def _mark(path: Path) -> object:
@@ -218,6 +230,11 @@ class Watched:
         if found:
             self.now = found
             log.info("generation %d answers", found.traffic.generation)
+
+    def check(self) -> bool:
+        """Leave out snapshots that were damaged under our eyes; say whether there were any."""
+        self._last = None
+        return self.ticks.check()
 
     def ground(self, moment: datetime, *, chosen: bool = False) -> Ground:
         """Give what a request of a moment is answered from.

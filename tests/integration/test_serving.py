@@ -25,7 +25,7 @@ from tandem.problem import load_problem
 from tandem.serving.contract import Contract, Limits
 from tandem.serving.core import PART
 from tandem.serving.refused import Refused
-from tandem.snapshots import Named, Snapshot
+from tandem.snapshots import PAGE, Named, Snapshot
 from tandem.vectors import Compiled
 from tandem.warehouse import Warehouse
 from tasks.snapshots import Knowledge, write_due
@@ -177,6 +177,26 @@ def test_a_damaged_snapshot_is_left_out_and_an_older_one_is_stale_until_it_is_wh
     answering.watched.look(answering.moment)
     (told,) = answering.ask([EXAMPLE])
     assert not told.stale
+
+
+def test_a_snapshot_that_is_damaged_while_it_answers_is_left_out_too(
+    bundle: Bundle, snapshots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(snapshots, tmp_path / "snapshots")
+    newest = Named.all(tmp_path / "snapshots")[-1]
+    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
+    assert not answering.ask([EXAMPLE])[0].stale
+    whole = newest.path.read_bytes()
+    with newest.path.open("r+b") as file:
+        file.seek(2 * PAGE)
+        file.write(bytes(len(whole) - 2 * PAGE))
+    (told,) = answering.ask([EXAMPLE | {"courier": "c01"}])  # whose key is not remembered
+    assert (told.stale, told.lateness) == (True, bundle.spec.grid.tick.total_seconds())
+    assert caplog.text.count("a snapshot is left out") == 1
+    (tmp_path / "anew").write_bytes(whole)
+    (tmp_path / "anew").rename(newest.path)  # as refresh makes it anew
+    answering.watched.look(answering.moment)
+    assert not answering.ask([EXAMPLE])[0].stale
 
 
 def test_without_a_bundle_there_is_no_server(workspace: Workspace) -> None:
