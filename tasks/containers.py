@@ -128,10 +128,14 @@ def reload_gateway(place: Place) -> None:
         raise AccessError(msg)
 
 
-def authority(place: Place) -> Path | None:
-    """Copy the certificate of the gateway's own authority here, for clients; None: it has another one."""
-    code, said = container(place, "gateway").exec_run(["cat", OWN_AUTHORITY])
-    return None if code else write_text(place.authority, said.decode())
+def authority(place: Place) -> None:
+    """Copy the certificate of the gateway's own authority here, for clients, if it has one."""
+    gateway = container(place, "gateway")
+    code, said = gateway.exec_run(["cat", OWN_AUTHORITY])
+    if code or "TLS=internal" not in gateway.attrs["Config"]["Env"]:
+        place.authority.unlink(missing_ok=True)
+    else:
+        write_text(place.authority, said.decode())
 
 
 def land(place: Place, landing: Path) -> bool:

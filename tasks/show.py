@@ -129,7 +129,7 @@ def workspace_report(place: Place, address: str, found: Sequence[Mapping[str, st
     lines = [
         containers_table(found),
         "",
-        f"{address}  (its authority: {place.authority})",
+        f"{address}  (its authority: {place.authority})" if place.authority.is_file() else address,
         f"people:   {place.people}/<role>.<name>, each holds a password for {address}/mlflow, /prefect, /prometheus",
         f"clients:  docker exec {place.container('platform')} tandem keys add NAME --role client",
         f"commands: docker exec {place.container('platform')} tandem models",

@@ -40,11 +40,20 @@ def terraform(place: Place, verb: str, *words: str, first: Callable[[], object] 
 
 
 def knows(place: Place) -> bool:
-    """Say whether the state that is Terraform's here tells of anything of a workspace."""
+    """Say whether the state that is Terraform's here tells of anything of a workspace.
+
+    Raises:
+        MissingError: it was damaged.
+
+    """
     if ELSEWHERE.exists():
         return bool(_told(TERRAFORM, _environment(place), "state", "list", out=subprocess.PIPE).stdout.strip())
     state = place.folder / "terraform.tfstate"
-    return state.is_file() and bool(json.loads(state.read_text())["resources"])
+    try:
+        return state.is_file() and bool(json.loads(state.read_text())["resources"])
+    except (ValueError, LookupError) as exc:
+        msg = f"{state} was damaged: see docs/operations.md, State"
+        raise MissingError(msg) from exc
 
 
 def outputs(place: Place) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def owners(monkeypatch: pytest.MonkeyPatch) -> dict[Path, int]:
     """Who would be given what: only root may give a file away."""
     OWNED.clear()
     monkeypatch.setattr(os, "chown", lambda path, user, _: OWNED.__setitem__(path, user))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     return OWNED
 
 
@@ -163,13 +164,13 @@ def test_nobody_has_two_roles(place: Place) -> None:
         again(place)
 
 
-def test_who_may_not_give_files_away_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "chown", refuse)
+def test_who_may_not_give_files_away_is_told_before_anything_is_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(AccessError, match="run this as root"):
         make_secrets(place)
+    assert not place.folder.exists()
 
 
 @pytest.mark.parametrize(
