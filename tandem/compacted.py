@@ -4,12 +4,17 @@ A receipt is written last. Until it is there the segment counts; from then on th
 reads finds each row once, whenever a compaction was killed.
 """
 
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from tandem.errors import LedgerError
+
 PARQUET = "parquet"
+MAGIC = b"PAR1"
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,10 +34,24 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ledger / PARQUET / f"{segment.replace('/', '-')}.json"
 
     @classmethod
+    def load(cls, path: Path) -> "Receipt":
+        """Read one.
+
+        Raises:
+            LedgerError: it is damaged.
+
+        """
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except msgspec.DecodeError as exc:
+            msg = f"{path} is no receipt: {exc}. Delete it: where its segment is still there, that is compacted anew"
+            raise LedgerError(msg) from exc
+
+    @classmethod
     def of(cls, ledger: Path, segment: str) -> "Receipt | None":
         """Read the receipt of a segment; None: it was not compacted."""
         try:
-            return msgspec.json.decode(cls.path_of(ledger, segment).read_bytes(), type=cls)
+            return cls.load(cls.path_of(ledger, segment))
         except FileNotFoundError:
             return None
 
@@ -41,7 +60,28 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return datetime.fromtimestamp(self.path_of(ledger, self.segment).stat().st_mtime, UTC).replace(tzinfo=None)
 
     @classmethod
-    def all(cls, ledger: Path) -> "list[Receipt]":
-        """Read all receipts."""
-        paths = sorted((ledger / PARQUET).glob("*.json"))
-        return [msgspec.json.decode(path.read_bytes(), type=cls) for path in paths]
+    def all(cls, ledger: Path, damaged: list[str]) -> "Iterator[Receipt]":
+        """Read all receipts that can be read, and say of the others why not."""
+        for path in sorted((ledger / PARQUET).glob("*.json")):
+            try:
+                yield cls.load(path)
+            except LedgerError as exc:
+                damaged.append(str(exc))
+
+    def lost(self, ledger: Path, is_whole: Callable[[Path, str], bool]) -> str | None:
+        """Say which file is not what was made, and how to mend it; None: each is."""
+        for file, digest in self.files.items():
+            if not is_whole(path := ledger / PARQUET / file, digest):
+                again = f"delete {self.path_of(ledger, self.segment)}, and it is made anew"
+                there = again if (ledger / self.segment).is_file() else "and that is gone: bring it back from a backup"
+                return f"{path}: it is not what was made of segment {self.segment}; {there}"
+        return None
+
+
+def has_ends(path: Path, _: str = "") -> bool:
+    """Say whether a file is there and ends as Parquet does; to digest many of them would take long."""
+    if not path.is_file() or path.stat().st_size < len(MAGIC):
+        return False
+    with path.open("rb") as file:
+        file.seek(-len(MAGIC), os.SEEK_END)
+        return file.read() == MAGIC

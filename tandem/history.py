@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from tandem import ledger
-from tandem.compacted import PARQUET, Receipt
+from tandem.compacted import PARQUET, Receipt, has_ends
 from tandem.errors import LedgerError, QueryError
 from tandem.serving.records import KINDS, Label, Prediction, Shadow, segments
 from tandem.warehouse import Connection, connect, quoted
@@ -142,10 +142,10 @@ class History:
     """A ledger, opened to be asked and not to be changed."""
 
     def __init__(self, con: Connection, folder: Path) -> None:
-        """Make the tables; a segment that is damaged is left out, and named."""
+        """Make the tables; what is damaged is named, and left out: of Parquet only where its segment is gone."""
         self._con = con
         self.damaged: list[str] = []
-        receipts = {receipt.segment: receipt for receipt in Receipt.all(folder)}  # first: a segment is kept after it
+        receipts = {each.segment: each for each in self._receipts(folder)}  # first: a segment is kept after it
         live: dict[str, list[pl.DataFrame]] = {name: [pl.DataFrame(schema=schema_of(k))] for name, k in KINDS.items()}
         for path in segments(folder):
             if f"{path.parent.name}/{path.name}" not in receipts:
@@ -157,6 +157,13 @@ class History:
         self._make("audit", audit_of(folder), [])
         con.execute(SAID)
         con.execute(LABELS.read_text())
+
+    def _receipts(self, folder: Path) -> Iterator[Receipt]:
+        for receipt in Receipt.all(folder, self.damaged):
+            if lost := receipt.lost(folder, has_ends):
+                self.damaged.append(lost)
+            else:
+                yield receipt
 
     def _frames(self, path: Path) -> Frames:
         try:

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from tandem import ledger
-from tandem.compacted import PARQUET, Receipt
+from tandem.compacted import PARQUET, Receipt, has_ends
 from tandem.errors import LedgerError
 from tandem.files import atomic, sha256_of
 from tandem.history import frames_of
@@ -46,11 +46,11 @@ class Compacted:
 
 def closed(folder: Path) -> list[Path]:
     """List the segments that nobody writes any more and that were not compacted."""
-    return [
-        path
-        for path in segments(folder)
-        if path.stat().st_size and Receipt.of(folder, f"{path.parent.name}/{path.name}") is None and not is_living(path)
-    ]
+
+    def compacted(path: Path) -> bool:
+        return Receipt.path_of(folder, f"{path.parent.name}/{path.name}").exists()
+
+    return [path for path in segments(folder) if path.stat().st_size and not compacted(path) and not is_living(path)]
 
 
 @step
@@ -106,20 +106,17 @@ def drop_compacted(folder: Path, before: datetime, report: Compacted) -> None:
     """Delete the segments that were compacted before a moment, if their Parquet is whole, and what kills left over."""
     for left in (folder / PARQUET).rglob(".*"):
         left.unlink()
-    for receipt in Receipt.all(folder):
+    for receipt in Receipt.all(folder, report.refused):
         path = folder / receipt.segment
-        if path.exists() and receipt.since(folder) < before:
-            if bad := _damaged(folder, receipt):
-                again = f"delete {Receipt.path_of(folder, receipt.segment)}, and it is made anew"
-                report.refused.append(f"{bad}: it is not what was made of segment {receipt.segment}; {again}")
-            else:
-                path.unlink()
-                report.dropped.append(receipt.segment)
+        old = receipt.since(folder) < before
+        if not path.exists():
+            continue
+        if bad := receipt.lost(folder, _is_whole if old else has_ends):
+            report.refused.append(bad)
+        elif old:
+            path.unlink()
+            report.dropped.append(receipt.segment)
 
 
-def _damaged(folder: Path, receipt: Receipt) -> Path | None:
-    for file, digest in receipt.files.items():
-        path = folder / PARQUET / file
-        if not path.is_file() or sha256_of(path) != digest:
-            return path
-    return None
+def _is_whole(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest

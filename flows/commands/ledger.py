@@ -45,7 +45,9 @@ def log(
             sys.stdout.write(text)
         sys.stdout.flush()
         if history.damaged:
-            raise LedgerError("\n".join(["what is damaged was left out:", *history.damaged]))
+            raise LedgerError(
+                "\n".join(["what is damaged was left out, unless its segment was there to be read:", *history.damaged])
+            )
 
 
 @app.command()

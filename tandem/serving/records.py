@@ -191,12 +191,16 @@ def _compacted(folder: Path, receipt: Receipt, name: str) -> dict[str, Any] | No
         msg = f"{name} is Parquet by now, which is not read here without pyarrow: `tandem log` finds it"
         raise LedgerError(msg) from exc
     for path in receipt.files:
-        with ParquetFile(folder / PARQUET / path) as file:  # a data set, or a filter, would load pandas
-            for group in range(file.num_row_groups):
-                names = file.read_row_group(group, columns=["id"]).column(0).to_pylist()
-                if name in names:
-                    (row,) = file.read_row_group(group).slice(names.index(name), 1).to_pylist()
-                    return _row_of(KINDS[path.partition("/")[0]], row)
+        try:
+            with ParquetFile(folder / PARQUET / path) as file:  # a data set, or a filter, would load pandas
+                for group in range(file.num_row_groups):
+                    names = file.read_row_group(group, columns=["id"]).column(0).to_pylist()
+                    if name in names:
+                        (row,) = file.read_row_group(group).slice(names.index(name), 1).to_pylist()
+                        return _row_of(KINDS[path.partition("/")[0]], row)
+        except (OSError, ValueError) as exc:
+            msg = f"{folder / PARQUET / path} is damaged: {exc}"
+            raise LedgerError(msg) from exc
     return None
 
 

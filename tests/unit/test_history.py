@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tandem import ledger
-from tandem.compacted import PARQUET
+from tandem.compacted import PARQUET, Receipt
 from tandem.errors import LedgerError, QueryError
 from tandem.history import History
 from tandem.ledger import Segment
@@ -253,6 +253,45 @@ def test_a_record_is_read_out_of_parquet_without_pandas(filled: tuple[Path, list
     code = f"import sys; from pathlib import Path; from tandem.serving.records import find; print(find(Path({str(folder)!r}), {ids[1]!r})['score'], {{'pandas', 'polars', 'duckdb'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{2 / 7} set()\n"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "receipt"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_made_of_a_segment_and_is_damaged_is_named_and_read_from_the_segment(
+    filled: tuple[Path, list[str]], damage: str, *, kept: bool
+) -> None:
+    folder, ids = filled
+    before, report = everything(folder), Compacted()
+    compact_closed(folder, report)
+    receipt = Receipt.path_of(folder, report.made[0])
+    made = next(path for path in sorted(folder.rglob("*.parquet")) if receipt.stem in path.name)
+    if damage == "missing":
+        made.unlink()
+    elif damage == "cut":
+        made.write_bytes(made.read_bytes()[:-9])
+    else:
+        receipt.write_text("{")
+    if not kept:
+        for path in segments(folder):
+            path.unlink()
+    named = str(receipt if damage == "receipt" else made)
+    every = "select id from predictions union select id from labels_all union select id from shadows"
+    with History.open(folder) as history:
+        left = {name for (name,) in history.ask(every).rows}
+        (told,) = history.damaged
+    assert named in told
+    if not kept:
+        assert left < set(ids)
+        with pytest.raises(LedgerError, match=re.escape(named)):
+            [find(folder, name) for name in ids]
+        return
+    assert left == set(ids)
+    again = Compacted()
+    drop_compacted(folder, DAY, again)
+    assert [named in each for each in again.refused] == [True], "it is found before its segment is deleted"
+    receipt.unlink()
+    compact_closed(folder, again)
+    assert everything(folder) == before, "and is mended as was said"
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
