@@ -125,14 +125,14 @@ class Contract:
             Refused: a field is not what the contract says.
 
         """
-        self._settle(rows)
+        self.settle(rows)
         try:
             found: list[Instance] = msgspec.convert(rows, self._several, strict=strict)
         except msgspec.ValidationError as exc:
             raise self._refused(exc, rows, place, strict=strict) from exc
         return found
 
-    def _settle(self, rows: Sequence[dict[str, Any]]) -> None:
+    def settle(self, rows: Sequence[dict[str, Any]]) -> None:
         """Frames and tensors write integers as floats, and a missing number as one that is none."""
         for row in rows:
             for name in self._numbers:
@@ -177,7 +177,7 @@ class Contract:
             raise Refused.by(exc) from exc
         rows = whole.get("instances") if isinstance(whole, dict) else None
         if isinstance(rows, list):
-            self._settle([row for row in rows if isinstance(row, dict)])
+            self.settle([row for row in rows if isinstance(row, dict)])
         try:
             return msgspec.convert(whole, body)
         except msgspec.ValidationError as again:

@@ -137,6 +137,7 @@ class Remembered:
         if (name is None) == (own is None):
             yield Fault(path, "the id of a prediction or the keys of its request", "both" if name else "neither")
         elif own is not None:
+            champion.contract.settle([own])
             yield from _faults_of_keys(own, f"{path}.keys", champion)
         elif self._find(str(name)) is None:
             yield Fault(f"{path}.id", "the id of a prediction that was answered here", shown(name))

@@ -1,14 +1,17 @@
 """Served over real HTTP: what is answered is what was trained on, and what is wrong is told."""
 
+import asyncio
 import json
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -24,7 +27,13 @@ from tandem.errors import SnapshotError
 from tandem.problem import load_problem
 from tandem.serving.contract import Contract, Limits
 from tandem.serving.core import PART
+from tandem.serving.counts import Counts
+from tandem.serving.http import Call
+from tandem.serving.memory import Memory
+from tandem.serving.records import Records, segments
 from tandem.serving.refused import Refused
+from tandem.serving.remembered import Remembered
+from tandem.serving.service import Service
 from tandem.snapshots import PAGE, Named, Snapshot
 from tandem.vectors import Compiled
 from tandem.warehouse import Warehouse
@@ -197,6 +206,27 @@ def test_a_snapshot_that_is_damaged_while_it_answers_is_left_out_too(
     (tmp_path / "anew").rename(newest.path)  # as refresh makes it anew
     answering.watched.look(answering.moment)
     assert not answering.ask([EXAMPLE])[0].stale
+
+
+def test_a_whole_number_that_came_as_a_float_is_a_key_too(bundle: Bundle, answering: Answering, tmp_path: Path) -> None:
+    champion = SimpleNamespace(spec=replace(bundle.spec, keys=("weight_g",)), contract=answering.contract)
+    asked = SimpleNamespace(champion=champion, core=SimpleNamespace(now=lambda: bundle.as_of), counts=Counts())
+    asked.limits = Limits()
+
+    async def told(weight: float) -> bytes:
+        async def body(_: Call) -> bytes:
+            return json.dumps({"labels": [{"label": True, "keys": {"weight_g": weight}}]}).encode()
+
+        asked.body = body
+        call = Call({"headers": [], "path": "/v1/feedback"}, b"")
+        with closing(Records(tmp_path)) as records:
+            return (await Remembered(cast("Service", asked), Memory(records, "process")).feedback(call)).body
+
+    assert asyncio.run(told(1250.0)) == b'{"taken":1}'
+    (kept,) = segments(tmp_path)
+    assert b'"keys":{"weight_g":1250}' in kept.read_bytes()
+    with pytest.raises(Refused, match=r"\$\.labels\[0\]\.keys\.weight_g"):
+        asyncio.run(told(1250.5))
 
 
 def test_without_a_bundle_there_is_no_server(workspace: Workspace) -> None:
