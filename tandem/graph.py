@@ -149,7 +149,7 @@ class Graph:
             causes = list(_causes(exc))
             ended = next(filter(None, (EXIT.search(str(cause)) for cause in causes)), None)
             if ended is None:
-                raise StageError(name, 1, str(causes[-1]) or repr(causes[-1])) from exc
+                raise StageError(name, 1, _reason(causes[-1])) from exc
             self._restore(name)
             code = int(ended.group(1))
             raise StageError(name, code if code > 0 else 128 - code) from exc  # a signal's number, as shells tell it
@@ -189,6 +189,14 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _reason(cause: BaseException) -> str:
+    """Say why a stage could not begin; what it needs and is not there is told with the way to get it back."""
+    if isinstance(cause, FileNotFoundError) and cause.filename:
+        name = os.path.relpath(cause.filename)
+        return f"there is no {name}, which it depends on: `git checkout {name}` brings it back"
+    return str(cause) or repr(cause)
 
 
 def _is_kept(out: Any) -> bool:  # noqa: ANN401 - DVC's

@@ -254,11 +254,11 @@ def test_run_trains_nothing_for_another_gate_and_ends_with_3_if_it_fails(tandem:
 
 @using_dvc
 def test_a_stage_that_cannot_begin_says_why(tandem: Tandem, committed: Workspace) -> None:
-    (committed.root / "requirements.lock").unlink()
+    committed.lock.unlink()
     code, _, err = tandem("run", folder=committed.root)
     assert code == 1
     assert "stage ingest failed" in err
-    assert "requirements.lock" in err
+    assert "no data/sources.lock, which it depends on: `git checkout data/sources.lock` brings it back" in err
 
 
 @using_dvc
