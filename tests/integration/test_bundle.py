@@ -355,3 +355,14 @@ def test_the_stage_exits_with_3_and_says_why(rebuilt: Workspace) -> None:
     assert done.returncode == 3
     assert re.search(r"no bundle: 1 of \d+ gates failed\n  ece: ", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_a_problem_whose_example_is_no_request_has_no_bundle(rebuilt: Workspace) -> None:
+    before = rebuilt.files("bundle")
+    (rebuilt.root / "problems" / "parcels" / "example.json").write_text('{"parcel": "P004711"}')
+    done = command(rebuilt.root, "python", "-m", "flows.bundle")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "example.json of problem parcels is no Request of contracts.py: customer: Field required"
+    )
+    assert rebuilt.files("bundle") == before, "what was there stays"
