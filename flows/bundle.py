@@ -12,6 +12,7 @@ from tandem.problem import load_problem
 from tandem.run import entry, operation
 from tandem.settings import Settings
 from tasks.bundle import (
+    check_example,
     check_gates,
     copy_models,
     reference,
@@ -33,6 +34,7 @@ def bundle(params: Params, settings: Settings) -> None:
     data = settings.of(problem.name)
     evaluation = json.loads(made(data / "reports" / "evaluation.json", "evaluate").read_text())
     check_gates(evaluation)
+    check_example(problem)
     said = written(problem)
     rows, spec = read_rows(data / "training_set")
     booster = read_booster(data / "model" / "model.json")

@@ -5,12 +5,11 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from tandem.clock import Clock, wall_now
-from tandem.errors import RegistryError, TrafficError
+from tandem.errors import ProblemError, RegistryError, TrafficError
 from tandem.params import Params
-from tandem.problem import load_problem
+from tandem.problem import Problem, load_problem
 from tandem.serving.synced import Synced
 from tandem.serving.traffic import TRAFFIC
 from tandem.settings import Settings
@@ -31,7 +30,7 @@ def serve(folder: Path | None, params: Params, settings: Settings, address: tupl
         words += ["--standing", params.as_of.isoformat()] if problem.replayed else []
         beside = [sys.executable, "-m", "flows.cli", "sync", "--watch", "--refresh", "--attached"]
         workers = Workers([sys.executable, "-m", "tandem.serving", "--attached", *words], count, beside)
-        return workers.run(lambda: invite(problem.example(), f"http://{host}:{taken}"))
+        return workers.run(lambda: invite(problem, f"http://{host}:{taken}"))
 
 
 def prepare(params: Params, settings: Settings, *, named: bool) -> Synced:
@@ -63,8 +62,11 @@ def own_bundle(synced: Synced, settings: Settings, problem: str) -> Path:
     return settings.of(problem) / "bundle"
 
 
-def invite(example: dict[str, Any], address: str) -> None:
-    """Say where it is served, with a request that works."""
-    body = json.dumps({"instances": [example]})
-    sys.stderr.write(f"\ncurl {address}/v1/predict -d '{body}'\n\nserving on {address}\n")
+def invite(problem: Problem, address: str) -> None:
+    """Say where it is served, with a request that works; who lacks one is served all the same."""
+    try:
+        said = f"curl {address}/v1/predict -d '{json.dumps({'instances': [problem.example()]})}'"
+    except ProblemError as exc:
+        said = str(exc)
+    sys.stderr.write(f"\n{said}\n\nserving on {address}\n")
     sys.stderr.flush()

@@ -1,7 +1,7 @@
 """Every failure a caller may want to tell apart; an entry point prints the message and exits with the code.
 
 TandemError
-├── ParamsError          params.yaml, the environment or the clock is missing, malformed or has an unknown key
+├── ParamsError          params.yaml, dvc.yaml, the environment or the clock is missing, malformed or has an unknown key
 ├── ProblemError         a problem's files do not fit together
 │   └── ExpressionError  a request feature uses what cannot be computed online
 ├── SourceError          a landed or pinned file is not what it should be
@@ -50,7 +50,7 @@ class TandemError(Exception):
 
 
 class ParamsError(TandemError):
-    """params.yaml, the environment or the clock is missing, malformed or has an unknown key."""
+    """params.yaml, dvc.yaml, the environment or the clock is missing, malformed or has an unknown key."""
 
 
 class ProblemError(TandemError):

@@ -4,8 +4,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 from tandem.errors import MissingError, UnwritableError
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+TOLD = re.compile(r"os error (\d+)")
+"""How Polars tells an error's number."""
 
 
 def sha256_of(path: Path) -> str:
@@ -59,11 +63,24 @@ def writing(target: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as exc:
-        if exc.errno not in UNWRITABLE:
+    except _failures() as exc:
+        if _errno(exc) not in UNWRITABLE:
             raise
         msg = f"{target} cannot be written: {exc}"
         raise UnwritableError(msg) from exc
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Say what is raised by those who write; Polars, where it is loaded at all, has an exception of its own."""
+    polars = sys.modules.get("polars")
+    return (OSError, polars.exceptions.ComputeError) if polars else (OSError,)
+
+
+def _errno(exc: Exception) -> int | None:
+    if isinstance(exc, OSError):
+        return exc.errno
+    told = TOLD.search(str(exc))
+    return int(told[1]) if told else None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import psutil
 
-from tandem.errors import MissingError, StageError
+from tandem.errors import MissingError, ParamsError, StageError
 
 State = Literal["cached", "changed", "never run", "busy"]
 """Busy: it is being made, or what it needs is."""
@@ -61,7 +61,7 @@ class Graph:
         """The stages in an order in which each comes after those it needs."""
         import networkx as nx  # noqa: PLC0415 - comes with DVC
 
-        return [stage.name for stage in nx.dfs_postorder_nodes(self._repo.index.graph)]
+        return [stage.name for stage in nx.dfs_postorder_nodes(self._graph)]
 
     def mend(self) -> None:
         """Take away what DVC cannot go on with after a kill: half a dvc.lock, and the locks of those who are no more.
@@ -91,8 +91,24 @@ class Graph:
     @property
     def needs(self) -> dict[str, set[str]]:
         """The stages that each stage needs."""
-        graph = self._repo.index.graph
-        return {stage.name: {before.name for before in graph.successors(stage)} for stage in graph}
+        return {stage.name: {before.name for before in self._graph.successors(stage)} for stage in self._graph}
+
+    @property
+    def _graph(self) -> Any:  # noqa: ANN401 - DVC's
+        """What dvc.yaml says.
+
+        Raises:
+            ParamsError: DVC cannot make sense of it, or of params.yaml in it.
+
+        """
+        from dvc.exceptions import DvcException  # noqa: PLC0415
+
+        try:
+            return self._repo.index.graph
+        except DvcException as exc:
+            said = " ".join(": ".join(dict.fromkeys(str(cause) for cause in _causes(exc))).split()).rstrip(".")
+            msg = f"DVC cannot go by dvc.yaml: {said}. `git diff dvc.yaml params.yaml` shows what was changed"
+            raise ParamsError(msg) from exc
 
     def states(self) -> dict[str, State]:
         """Say of each stage whether its outputs are what its inputs gave."""
@@ -133,7 +149,7 @@ class Graph:
             causes = list(_causes(exc))
             ended = next(filter(None, (EXIT.search(str(cause)) for cause in causes)), None)
             if ended is None:
-                raise StageError(name, 1, str(causes[-1]) or repr(causes[-1])) from exc
+                raise StageError(name, 1, _reason(causes[-1])) from exc
             self._restore(name)
             code = int(ended.group(1))
             raise StageError(name, code if code > 0 else 128 - code) from exc  # a signal's number, as shells tell it
@@ -173,6 +189,14 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _reason(cause: BaseException) -> str:
+    """Say why a stage could not begin; what it needs and is not there is told with the way to get it back."""
+    if isinstance(cause, FileNotFoundError) and cause.filename:
+        name = os.path.relpath(cause.filename)
+        return f"there is no {name}, which it depends on: `git checkout {name}` brings it back"
+    return str(cause) or repr(cause)
 
 
 def _is_kept(out: Any) -> bool:  # noqa: ANN401 - DVC's

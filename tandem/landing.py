@@ -47,6 +47,9 @@ class Pins(Frozen):
         """
         try:
             return cls(pins=yaml.safe_load(path.read_text()) or ())
+        except FileNotFoundError as exc:
+            msg = f"there is no {path}: `tandem land SOURCE FILE` makes it, `git checkout {path}` brings it back"
+            raise SourceError(msg) from exc
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as exc:
             said = "\n  ".join(["", *wrong_in(exc)]) if isinstance(exc, ValidationError) else exc
             msg = f"{path} cannot be read: {said}"

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from tandem.errors import ProblemError
 
 Format = Literal["csv", "csv.zip", "parquet", "jsonl"]
+EXAMPLE = "example.json"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,23 @@ class Problem:
 
     @cached_property
     def contracts(self) -> ModuleType:
-        """The contracts, imported when first needed: dataframely takes a second."""
-        return import_module(f"problems.{self.name}.contracts")
+        """The contracts, imported when first needed: dataframely takes a second.
+
+        Raises:
+            ProblemError: the file or a contract in it is missing.
+
+        """
+        self.text("contracts.py")
+        found = import_module(f"problems.{self.name}.contracts")
+        named = (("SOURCES", [source.name for source in self.sources]), ("FACTS", self.kinds))
+        lacking = [
+            f"{part}[{each!r}]" for part, names in named for each in names if each not in getattr(found, part, ())
+        ]
+        lacking += [] if hasattr(found, "Request") else ["Request"]
+        if lacking:
+            msg = f"problems/{self.name}/contracts.py lacks {', '.join(lacking)}"
+            raise ProblemError(msg)
+        return found
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -86,8 +102,17 @@ class Problem:
         return self.text(f"{name}.sql")
 
     def example(self) -> dict[str, Any]:
-        """One request whose every field is filled."""
-        value: dict[str, Any] = json.loads((self.folder / "example.json").read_text())
+        """One request whose every field is filled.
+
+        Raises:
+            ProblemError: it is missing, or not JSON.
+
+        """
+        try:
+            value: dict[str, Any] = json.loads(self.text(EXAMPLE))
+        except ValueError as exc:
+            msg = f"problem {self.name}: {EXAMPLE} is not JSON: {exc}"
+            raise ProblemError(msg) from exc
         return value
 
 

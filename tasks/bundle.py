@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
+from pydantic import ValidationError
 
 from tandem.contracts import json_schema
-from tandem.errors import GateError
+from tandem.errors import GateError, ProblemError
 from tandem.features import FeatureSpec
 from tandem.files import atomic, sha256_of, write_json
 from tandem.landing import Pins
-from tandem.params import Params
-from tandem.problem import Problem
+from tandem.params import Params, wrong_in
+from tandem.problem import EXAMPLE, Problem
 from tandem.run import step
 
 REFERENCE = 5_000
@@ -36,6 +37,23 @@ def check_gates(evaluation: dict[str, Any]) -> None:
         reasons = "\n".join(f"  {gate['name']}: {gate['reason']}" for gate in failed)
         msg = f"no bundle: {len(failed)} of {len(evaluation['gates'])} gates failed\n{reasons}"
         raise GateError(msg)
+
+
+@step
+def check_example(problem: Problem) -> None:
+    """Refuse to go on if the request that stands for all others is none.
+
+    Raises:
+        ProblemError: with each field that is not what the contract says.
+
+    """
+    try:
+        problem.contracts.Request.to_pydantic_model().model_validate_json(
+            problem.text(EXAMPLE), strict=True, extra="forbid"
+        )
+    except ValidationError as exc:
+        msg = f"{EXAMPLE} of problem {problem.name} is no Request of contracts.py: {'; '.join(wrong_in(exc))}"
+        raise ProblemError(msg) from exc
 
 
 @step

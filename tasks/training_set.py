@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,24 +96,31 @@ def requests_of(problem: Problem, warehouse: Warehouse, params: Grid) -> pl.Data
 
 @step
 def with_views(requests: pl.DataFrame, spec: FeatureSpec, desk: Desk, folder: Path) -> pl.DataFrame:
-    """Join to each request the views' rows that were true at its tick; what only the model reads is as it reads it."""
+    """Join to each request the views' rows that were true at its tick; what only the model reads is as it reads it.
+
+    Raises:
+        ProblemError: a view has a row that is not true from a tick on.
+
+    """
     request = spec.request()
     read = {*spec.rates, *(name for expression in request.expressions for name in expression.columns)}
     keys = sorted({key for view in spec.views for key in view.keys} - set(spec.fields))
     asked = requests.with_columns(desk.query(request.sql_of(keys), request=requests)) if keys else requests
 
     def values_of(view: ViewSpec) -> list[pl.Series]:
-        standing = _standing(asked, view, folder)
+        standing = _standing(asked, view, folder, spec.grid)
         return [_as_input(each) if each.name in spec.names and each.name not in read else each for each in standing]
 
     with ThreadPoolExecutor(THREADS) as pool:
         return requests.with_columns(column for columns in pool.map(values_of, spec.views) for column in columns)
 
 
-def _standing(asked: pl.DataFrame, view: ViewSpec, folder: Path) -> Iterator[pl.Series]:
+def _standing(asked: pl.DataFrame, view: ViewSpec, folder: Path, grid: Grid) -> Iterator[pl.Series]:
     """Give each value of a view as it stood at the requests' ticks; no more than one is in memory as a whole."""
+    rows = read_view(folder, view.name, *view.keys, VALID_FROM)
+    _check_ticks(view, rows[VALID_FROM], grid)
     found = asked.select(DUE, *view.keys).join_asof(
-        read_view(folder, view.name, *view.keys, VALID_FROM).with_row_index("at"),
+        rows.with_row_index("at"),
         left_on=DUE,
         right_on=VALID_FROM,
         by=list(view.keys),
@@ -122,6 +129,16 @@ def _standing(asked: pl.DataFrame, view: ViewSpec, folder: Path) -> Iterator[pl.
     )["at"]
     for name in view.values:
         yield read_view(folder, view.name, name)[name].rechunk().gather(found)
+
+
+def _check_ticks(view: ViewSpec, since: pl.Series, grid: Grid) -> None:
+    off = (since.to_physical() % (grid.tick // timedelta(microseconds=1))).ne_missing(0)
+    if off.any():
+        moment = since.filter(off)[0]
+        msg = (
+            f"views/{view.name}.sql: {VALID_FROM} {moment} is no tick: `published(...) as {VALID_FROM}` gives the next"
+        )
+        raise ProblemError(msg)
 
 
 def _as_input(numbers: pl.Series) -> pl.Series:

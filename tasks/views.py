@@ -83,6 +83,9 @@ def spec_of(view: View, types: dict[str, str]) -> ViewSpec:
     if VALID_FROM not in columns or columns.index(VALID_FROM) in (0, len(columns) - 1):
         msg = f"it must give its keys, then {VALID_FROM}, then its values; it gives {columns}"
         raise ProblemError(msg)
+    if types[VALID_FROM] != "TIMESTAMP":
+        msg = f"{VALID_FROM} is {types[VALID_FROM]}; `published(...)` gives the TIMESTAMP that it must be"
+        raise ProblemError(msg)
     at = columns.index(VALID_FROM)
     values = {name: types[name] for name in columns[at + 1 :]}
     for name, kind in values.items():

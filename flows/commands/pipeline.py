@@ -111,10 +111,10 @@ def status(
     from tandem.errors import BusyError  # noqa: PLC0415
     from tandem.graph import Graph  # noqa: PLC0415
     from tandem.schedule import PIPELINE, alone, check_lately, last_ended  # noqa: PLC0415
-    from tandem.settings import Settings  # noqa: PLC0415
     from tasks.show import status_tables  # noqa: PLC0415
 
-    graph, schedule = Graph(Path()), Settings.load().schedule
+    _, settings = read()
+    graph, schedule = Graph(Path()), settings.schedule
     with suppress(BusyError), alone(schedule, PIPELINE):  # after a kill; who is at it mends for itself
         graph.mend()
     states, flows = graph.states(), last_ended(schedule)

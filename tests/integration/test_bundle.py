@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from commands import command
@@ -21,12 +20,10 @@ from conftest import STAGES, Workspace
 from raw_parcels import CUSTOMERS
 
 from flows.bundle import bundle as bundle_flow
-from tandem.boosting import predict, read_booster
+from tandem.boosting import read_booster
 from tandem.bundle import ARTIFACT, MANIFEST, TITLE, Bundle, seal
 from tandem.errors import BundleError, GateError, MissingError
-from tandem.vectors import Compiled
-from tasks.golden import TOLERANCE, rehearse
-from tasks.onnx import onnx_scores, write_onnx
+from tasks.onnx import write_onnx
 
 DIGEST = re.compile(r"^sha256:[a-f0-9]{64}$")
 MEDIA_TYPE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")
@@ -287,32 +284,6 @@ def test_onnx_made_twice_is_the_same_to_the_byte(bundle: Bundle, tmp_path: Path)
     assert made == [(bundle.folder / "model.onnx").read_bytes()] * 2
 
 
-def test_the_golden_requests_are_answered_as_xgboost_does(bundle: Bundle) -> None:
-    cases = bundle.json("golden.json")
-    assert len(cases) == 256
-    rows = np.array([case["inputs"] for case in cases], dtype=np.float32)
-    scores = np.array([case["score"] for case in cases])
-    assert np.abs(onnx_scores(bundle.folder / "model.onnx", rows) - scores).max() <= TOLERANCE
-    assert np.abs(predict(read_booster(bundle.folder / "model.json"), rows) - scores).max() == 0
-    assert len(np.unique(scores)) > 100, "they are not one request many times"
-
-
-def test_the_golden_inputs_follow_from_fields_and_views(bundle: Bundle) -> None:
-    compiled = Compiled(bundle.spec)
-    for case in bundle.json("golden.json"):
-        made = compiled.made(tuple(case["fields"]), list(map(tuple, case["views"])))
-        expected = np.array(case["inputs"], dtype=np.float32)
-        np.testing.assert_array_equal(np.frombuffer(made.data, dtype=np.float32), expected)
-
-
-def test_a_model_that_answers_otherwise_is_no_bundle(bundle: Bundle) -> None:
-    cases = bundle.json("golden.json")
-    assert rehearse(cases, bundle.folder / "model.onnx") <= TOLERANCE
-    cases[7]["score"] += 2 * TOLERANCE
-    with pytest.raises(BundleError, match=r"differs from XGBoost by 2\S+ on the golden requests; 1e-06 is allowed"):
-        rehearse(cases, bundle.folder / "model.onnx")
-
-
 def test_reference_counts_are_of_all_fitted_rows(bundle: Bundle, built: Workspace) -> None:
     reference = bundle.json("reference.json")
     fitted = pl.read_parquet(built.data / "training_set" / "rows.parquet").filter(split="fit")
@@ -384,3 +355,14 @@ def test_the_stage_exits_with_3_and_says_why(rebuilt: Workspace) -> None:
     assert done.returncode == 3
     assert re.search(r"no bundle: 1 of \d+ gates failed\n  ece: ", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_a_problem_whose_example_is_no_request_has_no_bundle(rebuilt: Workspace) -> None:
+    before = rebuilt.files("bundle")
+    (rebuilt.root / "problems" / "parcels" / "example.json").write_text('{"parcel": "P004711"}')
+    done = command(rebuilt.root, "python", "-m", "flows.bundle")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "example.json of problem parcels is no Request of contracts.py: customer: Field required"
+    )
+    assert rebuilt.files("bundle") == before, "what was there stays"

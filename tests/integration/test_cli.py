@@ -197,11 +197,36 @@ def test_status_tells_when_the_schedule_last_did_its_work(tandem: Tandem, commit
 
 
 def test_status_outside_a_repository_says_what_to_do(tandem: Tandem, rebuilt: Workspace, tmp_path: Path) -> None:
-    assert "has no dvc.yaml: run this in the project's folder" in tandem("status", folder=tmp_path)[2]
+    assert "go to the project's folder, where it is" in tandem("status", folder=tmp_path)[2]
     code, _, err = tandem("status", folder=rebuilt.root)
     assert code == 1
     assert "`dvc config core.no_scm true`" in err
     assert "Traceback" not in err
+    (rebuilt.root / "dvc.yaml").unlink()
+    assert "has no dvc.yaml: run this in the project's folder" in tandem("status", folder=rebuilt.root)[2]
+
+
+@using_dvc
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("params.yaml", "", "params.yaml is not valid:"),
+        ("params.yaml", "a: [", "params.yaml cannot be read: "),
+        ("params.yaml", "\nproblem: parcels\n", "DVC cannot go by dvc.yaml: .*'params.yaml'.* duplicate key"),
+        ("dvc.yaml", "a: [", "DVC cannot go by dvc.yaml: unable to read: 'dvc.yaml', .* line .*`git diff"),
+        ("dvc.yaml", "stages: {one: {cmd: 'echo ${two}'}}", "DVC cannot go by dvc.yaml: .*Could not find 'two'"),
+    ],
+)
+def test_what_dvc_cannot_read_is_told_without_a_traceback(
+    tandem: Tandem, committed: Workspace, name: str, text: str, said: str
+) -> None:
+    file = committed.root / name
+    file.write_text(file.read_text() + text if text.startswith("\n") else text)
+    for words in ("status", "run"):
+        code, out, err = tandem(words, folder=committed.root)
+        assert (code, out) == (1, "")
+        assert re.match(said, err)
+        assert "Traceback" not in err
 
 
 @using_dvc
@@ -229,11 +254,11 @@ def test_run_trains_nothing_for_another_gate_and_ends_with_3_if_it_fails(tandem:
 
 @using_dvc
 def test_a_stage_that_cannot_begin_says_why(tandem: Tandem, committed: Workspace) -> None:
-    (committed.root / "requirements.lock").unlink()
+    committed.lock.unlink()
     code, _, err = tandem("run", folder=committed.root)
     assert code == 1
     assert "stage ingest failed" in err
-    assert "requirements.lock" in err
+    assert "no data/sources.lock, which it depends on: `git checkout data/sources.lock` brings it back" in err
 
 
 @using_dvc

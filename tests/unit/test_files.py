@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tandem.errors import MissingError, UnwritableError
@@ -33,6 +34,18 @@ def test_what_fails_leaves_the_folder_that_was_there(tmp_path: Path) -> None:
         (temporary / "half").touch()
         raise ZeroDivisionError
     assert (names(target), names(tmp_path)) == (["file1"], ["folder"])
+
+
+def test_a_full_disk_that_polars_met_is_told_too(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"a": range(9)})
+    with (
+        pytest.raises(UnwritableError, match=r"target cannot be written: .*No space left"),
+        atomic(tmp_path / "target"),
+    ):
+        rows.write_parquet("/dev/full")
+    with pytest.raises(pl.exceptions.ComputeError), atomic(tmp_path / "target"):
+        rows.select(pl.col("a").cast(pl.String).str.to_date())
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("begun", [atomic, atomic_folder])

@@ -85,8 +85,8 @@ def test_a_way_to_fetch_that_nobody_could_go_is_told(fetch: str, raw: Path) -> N
         pin_of(raw, "zoo/animals", fetch)
 
 
-def test_a_missing_lock_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"sources\.lock cannot be read"):
+def test_a_missing_lock_is_told_with_the_commands_that_bring_it(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no .*sources\.lock: `tandem land SOURCE FILE` .*`git checkout .*\.lock`"):
         Pins.load(tmp_path / "sources.lock")
 
 

@@ -1,12 +1,15 @@
 """A problem is found by its name, and what it lacks is told."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from flows.serve import invite
 from tandem.contracts import KEY, Fact, Row, marked, sql_types
 from tandem.errors import ProblemError
 from tandem.problem import load_problem
+from tasks.bundle import check_example
 
 ALL = ("flights", "parcels")
 
@@ -60,6 +63,78 @@ def test_a_source_that_does_not_exist_is_told_with_those_that_do() -> None:
 def test_a_file_that_is_missing_is_told() -> None:
     with pytest.raises(ProblemError, match=r"problem parcels lacks views/no\.such\.sql"):
         load_problem("parcels").sql("views/no.such")
+
+
+NAMED = """
+from tandem.problem import Problem, Source
+sources = (Source("keepers", "csv"), Source("animals", "csv", kinds=("born", "gone")))
+PROBLEM = Problem(name="{}", question="?", sources=sources, keys=(), rates=())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("den", None, r"problem den lacks contracts\.py"),
+        (
+            "pen",
+            "",
+            r"pen/contracts\.py lacks SOURCES\['keepers'\], SOURCES\['animals'\], FACTS\['born'\], .*, Request$",
+        ),
+        (
+            "pit",
+            "SOURCES = {'keepers': 1, 'animals': 2}\nFACTS = {'born': 3}\nRequest = 4",
+            r"^problems/pit/contracts\.py lacks FACTS\['gone'\]$",
+        ),
+    ],
+)
+def test_a_contract_that_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str | None, said: str
+) -> None:
+    made(tmp_path, monkeypatch, name, NAMED.format(name))
+    if code is not None:
+        (tmp_path / "problems" / name / "contracts.py").write_text(code)
+    with pytest.raises(ProblemError, match=said):
+        _ = load_problem(name).contracts
+
+
+EXAMPLES = [
+    (None, r"problem parcels lacks example\.json"),
+    ("{", "example.json of problem parcels is no Request of contracts.py: all of it: Invalid JSON"),
+    (
+        '{"parcel": 7, "visit": 1}',
+        r"parcel: Input should be a valid string \(got 7\); customer: Field required .*; visit: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), EXAMPLES)
+def test_an_example_that_is_no_request_is_told(tmp_path: Path, text: str | None, said: str) -> None:
+    problem = dataclasses.replace(load_problem("parcels"))
+    vars(problem)["contracts"], vars(problem)["folder"] = problem.contracts, tmp_path
+    if text is not None:
+        (tmp_path / "example.json").write_text(text)
+    with pytest.raises(ProblemError, match=said):
+        check_example(problem)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_problems_example_is_a_request(name: str) -> None:
+    check_example(load_problem(name))
+
+
+@pytest.mark.parametrize("text", [None, "{"])
+def test_who_has_no_example_is_served_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    problem = dataclasses.replace(load_problem("parcels"))
+    vars(problem)["folder"] = tmp_path
+    if text is not None:
+        (tmp_path / "example.json").write_text(text)
+    invite(problem, "http://here:1")
+    said = capsys.readouterr().err
+    assert "example.json" in said
+    assert said.endswith("serving on http://here:1\n")
 
 
 def test_both_problems_are_parts_of_one_package_that_is_no_folder_of_its_own() -> None:

@@ -202,6 +202,17 @@ def test_of_each_view_the_row_of_the_tick_is_joined_and_none_later(
     assert "valid_from" not in joined.columns
 
 
+@pytest.mark.parametrize("moment", [at("01T12:00:30"), None])
+def test_a_row_that_is_not_true_from_a_tick_on_is_an_error(
+    asked: pl.DataFrame, spec: FeatureSpec, warehouse: Warehouse, views: Path, moment: datetime | None
+) -> None:
+    path = views / "class.sold.parquet"
+    sold = pl.read_parquet(path)
+    sold.with_columns(pl.Series("valid_from", [moment, *sold["valid_from"][1:]])).write_parquet(path)
+    with pytest.raises(ProblemError, match=rf"views/class\.sold\.sql: valid_from {moment} is no tick: `published\("):
+        with_views(asked, spec, warehouse, views)
+
+
 def test_views_that_have_keys_of_the_request_alone_are_joined_too(
     asked: pl.DataFrame, problem: Problem, warehouse: Warehouse, views: Path
 ) -> None:

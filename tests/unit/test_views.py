@@ -53,6 +53,7 @@ def test_two_rows_of_a_key_and_a_tick_are_an_error(warehouse: Warehouse, tmp_pat
     ("one", "other", "told"),
     [
         ("valid_from", "since", r"it must give its keys, then valid_from, then its values; it gives \['who', 'since'"),
+        ("timestamp '2024-01-01' + to_hours(hours)", "date '2024-01-01'", "valid_from is DATE; `published"),
         ("  -- how often they called", "", "value calls has no meaning"),
         ("calls::tinyint", "calls::float", "calls is FLOAT; cast it to one of BIGINT, DOUBLE"),
         ("calls::tinyint", "1e30::hugeint", "out of range"),
