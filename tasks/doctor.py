@@ -1,6 +1,9 @@
 """Look whether this machine has what is needed, and say how to mend what it lacks."""
 
+import json
+import os
 import shutil
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,6 +13,8 @@ from tandem.errors import MissingError
 
 GIB = 1024**3
 MEMORY, DISK = 3, 5
+TERRAFORM = 9
+"""The least of its versions 1; infra/terraform/versions.tf says so, too."""
 
 
 def _check(name: str, found: str, mend: str, *, ok: bool) -> dict[str, Any]:
@@ -74,11 +79,21 @@ def _engine() -> dict[str, Any]:
 
 
 def _terraform() -> dict[str, Any]:
-    found = shutil.which("terraform")
-    words = found or "not installed, and only workspaces need it: https://developer.hashicorp.com/terraform/install"
-    return _check("terraform", words, "", ok=True)
+    """Look for Terraform; who has none, or is not root, lacks nothing but workspaces."""
+    where = "https://developer.hashicorp.com/terraform/install"
+    if not (own := shutil.which("terraform")):
+        return _check("terraform", f"not installed, and only workspaces need it: {where}", "", ok=True)
+    said = subprocess.run([own, "version", "-json"], check=False, capture_output=True, text=True).stdout  # noqa: S603
+    found = json.loads(said or "{}").get("terraform_version", "no version")
+    ok = found.split(".")[0] == "1" and int(found.split(".")[1]) >= TERRAFORM
+    return _check("terraform", f"{own}, {found}", f"1.{TERRAFORM} or newer, for workspaces: {where}", ok=ok)
+
+
+def _root() -> dict[str, Any]:
+    words = "not root, and only workspaces need that" if os.geteuid() else "root, as workspaces need"
+    return _check("user", words, "", ok=True)
 
 
 def checks(root: Path) -> list[dict[str, Any]]:
     """Run every check."""
-    return [_python(), _memory(), _disk(root), _packages(root), _git(root), _engine(), _terraform()]
+    return [_python(), _memory(), _disk(root), _packages(root), _git(root), _engine(), _terraform(), _root()]

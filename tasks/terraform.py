@@ -4,10 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tandem.errors import MissingError
@@ -111,8 +115,35 @@ def _told(
         msg = "terraform is not installed, and workspaces need it: https://developer.hashicorp.com/terraform/install"
         raise MissingError(msg)
     whole = {"TF_VAR_docker_host": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
-    whole |= {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
-    return subprocess.run([own, f"-chdir={folder}", *words], env=whole, check=False, stdout=out, text=True)  # noqa: S603 - our words
+    whole |= {name: value for name, value in os.environ.items() if name != "TF_WORKSPACE"}
+    whole |= {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", **environment}
+    command = [own, f"-chdir={folder}", *words]
+    with (
+        subprocess.Popen(command, env=whole, stdout=out, text=True, process_group=0) as running,  # noqa: S603 - our words
+        _passed_on(running),
+    ):
+        said, _ = running.communicate()
+    return subprocess.CompletedProcess(command, running.returncode, said)
+
+
+@contextmanager
+def _passed_on(running: "subprocess.Popen[str]") -> Iterator[None]:
+    """Where this is told to end tell Terraform so, once, and wait: what it began is in no state before it has ended."""
+    told: list[int] = []
+
+    def tell(sent: int, _: FrameType | None) -> None:
+        if not told:
+            running.send_signal(signal.SIGINT)
+        told.append(sent)
+
+    before = {each: signal.signal(each, tell) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if told:
+        sys.exit(128 + told[0])
 
 
 def _revision(*paths: str) -> str:

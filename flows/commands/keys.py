@@ -25,6 +25,9 @@ def add(
     """
     from tandem.serving.access import ROLES  # noqa: PLC0415
 
+    if not name.strip():
+        msg = "say whose it is"
+        raise typer.BadParameter(msg)
     if role not in ROLES:
         msg = f"there is no role {role!r}: there are {', '.join(ROLES)}"
         raise typer.BadParameter(msg)

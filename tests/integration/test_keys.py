@@ -39,6 +39,7 @@ def test_keys_are_made_shown_and_taken_away(rebuilt: Workspace) -> None:
         "any",
         "rate",
     ]
+    assert "say whose it is" in tandem(rebuilt.root, "keys", "add", " ").stderr
     assert "there is no role 'king'" in tandem(rebuilt.root, "keys", "add", "x", "--role", "king").stderr
     assert "there is a key 'admin' already" in tandem(rebuilt.root, "keys", "add", "admin").stderr
     assert tandem(rebuilt.root, "keys", "remove", "admin").returncode == 0

@@ -88,3 +88,15 @@ def test_git_is_looked_for_and_a_folder_without_it_is_no_failure(
     missing = check("git", tmp_path)
     assert (missing["ok"], missing["mend"]) == (False, "apt-get install git")
     assert "MISSING  git" in doctor_report([missing])
+
+
+@pytest.mark.parametrize(("found", "ok"), [("1.2.0", False), ("1.9.0", True), ("1.14.3", True), ("2.0.0", False)])
+def test_a_terraform_that_is_too_old_is_told(
+    found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ok: bool
+) -> None:
+    own = tmp_path / "terraform"
+    own.write_text(f'#!/bin/sh\necho \'{{"terraform_version": "{found}"}}\'\n')
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    said = check("terraform", ROOT)
+    assert (said["ok"], found in said["found"], "1.9 or newer" in said["mend"]) == (ok, True, not ok)

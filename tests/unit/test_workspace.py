@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from stood import until
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -114,6 +116,34 @@ def test_outputs_that_cannot_be_read_are_told(echo: Echo, place: Place) -> None:
     echo.fails_at("output", 1)
     with pytest.raises(MissingError, match="terraform ended with 1"):
         outputs(place)
+
+
+SLOW = """#!/bin/bash
+[ "$2" = plan ] || exit 0
+trap 'sleep 1; echo written > {state}; exit 1' INT
+echo begun > {state}
+while :; do read -t 0.1 <> <(:); done
+"""
+"""Something called terraform that ends by itself, a while after it was told to."""
+PLAN = "from pathlib import Path; from tandem.workspace import Place; from tasks.terraform import terraform; terraform(Place('dev', Path({!r})), 'plan')"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_waits_until_terraform_has(sent: signal.Signals, echo: Echo, place: Place) -> None:
+    state = echo.own.with_name("state")
+    echo.own.write_text(SLOW.format(state=state))
+    with subprocess.Popen([sys.executable, "-c", PLAN.format(str(place.var))], cwd=ROOT) as planning:
+        until(state.is_file, "it began", 60)
+        for _ in range(2):  # as a terminal and make both pass it on
+            planning.send_signal(sent)
+        assert planning.wait(60) == 128 + sent
+    assert state.read_text() == "written\n"
+
+
+def test_a_workspace_that_the_shell_names_is_nobodys(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_WORKSPACE", "prod")
+    terraform(place, "plan")
+    assert [environment.get("TF_WORKSPACE") for _, environment in echo.told] == [None, None, "dev"]
 
 
 def test_without_terraform_it_is_told_where_to_have_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
