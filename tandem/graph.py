@@ -91,7 +91,8 @@ class Graph:
     @property
     def needs(self) -> dict[str, set[str]]:
         """The stages that each stage needs."""
-        return {stage.name: {before.name for before in self._graph.successors(stage)} for stage in self._graph}
+        graph = self._graph
+        return {stage.name: {before.name for before in graph.successors(stage)} for stage in graph}
 
     @property
     def _graph(self) -> Any:  # noqa: ANN401 - DVC's

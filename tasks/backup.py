@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,16 +23,26 @@ from tasks.containers import container, engine
 
 log = logging.getLogger(__name__)
 
-HELD: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
-    "postgres": ("postgres", "/srv/postgres", {"postgres": ""}),
-    "mlflow": ("platform", "/srv/artifacts", {"artifacts": ""}),
-    "worker": (
+
+class Held(NamedTuple):
+    """What a container has of a workspace."""
+
+    image: str
+    folder: str
+    volumes: Mapping[str, str]
+    """Those that are mounted at the folder and below, each by where."""
+
+
+HELD: Mapping[str, Held] = {
+    "postgres": Held("postgres", "/srv/postgres", {"postgres": ""}),
+    "mlflow": Held("platform", "/srv/artifacts", {"artifacts": ""}),
+    "worker": Held(
         "platform",
         "/srv/tandem",
         {"work": "", "var": "/var", "serving": "/var/serving", "ledger": "/var/ledger"},
     ),
 }
-"""By the container that has it: its image, a folder, and the volumes that are mounted at it and below."""
+"""All that an archive holds, by the container that has it."""
 KEYS = "tandem/var/keys.json"
 """Who may ask, in the worker's part."""
 TRIES = 3
@@ -56,8 +66,8 @@ def back_up(place: Place, target: Path) -> Path:
     with TemporaryDirectory(dir=target.parent, prefix=".backup-") as name:
         folder = Path(name)
         with _stopped(place, containers):
-            for service, (_, path, _) in HELD.items():
-                chunks, _ = containers[service].get_archive(path)
+            for service, held in HELD.items():
+                chunks, _ = containers[service].get_archive(held.folder)
                 with closing(chunks), (folder / f"{service}.tar").open("wb") as file:
                     file.writelines(chunks)
         parts = {part: sha256_of(folder / part) for part in PARTS}
@@ -74,7 +84,7 @@ def back_up(place: Place, target: Path) -> Path:
 
 def _check_room(place: Place, folder: Path) -> None:
     """Look for room before anything is stopped: for the parts, and for the archive that is made of them."""
-    names = {f"tandem-{place.name}-{volume}" for _, _, volumes in HELD.values() for volume in volumes}
+    names = {f"tandem-{place.name}-{volume}" for held in HELD.values() for volume in held.volumes}
     sizes = [each["UsageData"]["Size"] for each in engine().df()["Volumes"] if each["Name"] in names]
     if (wanted := 2 * sum(sizes)) > (free := shutil.disk_usage(folder).free):
         room = f"{folder} has {free >> 20} MiB of room"
@@ -99,12 +109,13 @@ def bring_back(place: Place, source: Path) -> dict[str, Any]:
         folder = Path(name)
         manifest = opened(source, folder)
         keys = _keys(folder / "worker.tar", place)
-        for service, (image, path, volumes) in HELD.items():
-            bound = {f"tandem-{place.name}-{volume}": {"bind": path + below} for volume, below in volumes.items()}
-            with _filling(place.images()[image], bound) as filling, (folder / f"{service}.tar").open("rb") as file:
-                filling.put_archive(str(Path(path).parent), file)
+        images = place.images()
+        for service, held in HELD.items():
+            above = str(Path(held.folder).parent)
+            with _filling(place, images[held.image], held) as filling, (folder / f"{service}.tar").open("rb") as file:
+                filling.put_archive(above, file)
                 if service == "worker":
-                    filling.put_archive(str(Path(path).parent), keys)
+                    filling.put_archive(above, keys)
     return manifest
 
 
@@ -144,8 +155,9 @@ def _keys(part: Path, place: Place) -> bytes:
 
 
 @contextmanager
-def _filling(image: str, volumes: Mapping[str, Mapping[str, str]]) -> Iterator[Any]:
+def _filling(place: Place, image: str, held: Held) -> Iterator[Any]:
     """Have a container that is never started, to reach into volumes by."""
+    volumes = {f"tandem-{place.name}-{volume}": {"bind": held.folder + at} for volume, at in held.volumes.items()}
     filling = engine().containers.create(image, volumes=volumes)
     try:
         yield filling

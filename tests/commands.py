@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -13,6 +13,8 @@ from conftest import ROOT, copy_tree
 
 ENVIRONMENT = {"TANDEM_TRACKING_URI": "", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 NOTHING: Mapping[str, str] = {}
+Tandem = Callable[..., tuple[int, str, str]]
+"""Runs a command in the test's own process: its exit code, output and errors."""
 
 
 def environment(folder: Path, beside: Mapping[str, str] = NOTHING) -> dict[str, str]:

@@ -1,15 +1,18 @@
 """What tests of parts that work together start from."""
 
+import sys
 from pathlib import Path
 
 import dataframely as dy
 import polars as pl
 import pytest
+from commands import Tandem
 from conftest import Workspace
 from placed import Place, traffic
 from published import opened, put_in
 
 import tasks.ingest
+from flows import cli
 from flows.promote import promote
 from flows.sync import sync
 from tandem.bundle import Bundle
@@ -61,3 +64,18 @@ def place(registry: Registry, bundle: Bundle, tracked: Settings, tmp_path: Path)
     assert sync(registry, tracked).reason == ""
     beside = {"TANDEM_VAR": str(tracked.var), "TANDEM_TRACKING_URI": tracked.tracking}
     return Place(registry, tracked, bundle, traffic(tracked), tmp_path, beside)
+
+
+@pytest.fixture
+def tandem(built: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Tandem:
+    """Run a command in this process, in the built workspace or another folder: its exit code, output and errors."""
+    monkeypatch.setenv("TANDEM_TRACKING_URI", "")
+
+    def run(*words: str, folder: Path = built.root) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["tandem", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
