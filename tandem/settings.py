@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that a worker answers at a time; more are sent away."""
     bytes_at_once: Positive = 4 * 1024 * 1024
     """Bytes of bodies that a worker answers at a time."""
-    drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 3.0
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
     """How long a worker that was told to stop answers on."""
 
     @classmethod
@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as exc:
             what, _, where = str(exc).partition(" - at `$.")
             name = where.strip("`")
+            if what.startswith("Invalid enum"):
+                what = f"Expected one of {', '.join(get_args(get_type_hints(cls)[name]))}"
             msg = f"the environment is not valid: {PREFIX}{name.upper()}: {what}, got {brief(given[name])}"
             raise ParamsError(msg) from exc
 

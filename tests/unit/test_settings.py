@@ -28,7 +28,19 @@ def test_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch, uri: st
     assert (settings.cache, settings.tracking) == (Path("/state/cache"), uri)
 
 
-def test_a_variable_that_is_not_what_it_may_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TANDEM_SNAPSHOTS_KEPT", "many")
-    with pytest.raises(ParamsError, match=r"not valid: TANDEM_SNAPSHOTS_KEPT: .*, got 'many'"):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SNAPSHOTS_KEPT", "many", r".*, got 'many'"),
+        ("DURABILITY", "x", "Expected one of process, power, off, got 'x'"),
+        ("ACCEPT", "x", "Expected one of any, attested, got 'x'"),
+        ("DRAIN_SECONDS", "inf", r".*3600.*, got 'inf'"),
+        ("DRAIN_SECONDS", "nan", r".*, got 'nan'"),
+    ],
+)
+def test_a_variable_that_is_not_what_it_may_be_is_named(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TANDEM_{name}", value)
+    with pytest.raises(ParamsError, match=rf"not valid: TANDEM_{name}: {said}"):
         Settings.load()
