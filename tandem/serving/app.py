@@ -82,9 +82,9 @@ class App:
             self._access.check(call, route)
             reply = await (admission.answer(call, route) if route.costly else route.answer(call))
         except Refused as exc:
-            reply = _refused(exc)
+            reply = _refused(exc, path)
         except (TandemError, OSError) as exc:  # no fault of the request's: as a clock that has left all years
-            reply = _refused(Refused(503, str(exc), RETRY))
+            reply = _refused(Refused(503, str(exc), RETRY), path)
         finally:
             if PLACE in scope:
                 admission.give_back(scope[PLACE])
@@ -114,8 +114,8 @@ class App:
             _log(one, left_out)
 
 
-def _refused(why: Refused) -> Reply:
-    return Reply(why.body(), PROBLEM, why.status, why.headers)
+def _refused(why: Refused, path: str) -> Reply:
+    return Reply(why.body(path), PROBLEM, why.status, why.headers)
 
 
 def _log(one: Answered, left_out: int = 0) -> None:

@@ -7,6 +7,8 @@ import msgspec
 
 Header = tuple[bytes, bytes]
 PROBLEM: Header = (b"content-type", b"application/problem+json")
+V2 = "/v2"
+"""Where the Open Inference Protocol is spoken, whose clients look for the reason under a name of its own."""
 RETRY: Header = (b"retry-after", b"1")
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading a body raises that is no JSON, or nested without end."""
@@ -57,9 +59,10 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
             return cls.of(Fault(f"{where}.{name}", *what))
         return cls.of(Fault(where, *parted(said)))
 
-    def body(self) -> bytes:
-        """Write it as the client gets it."""
+    def body(self, path: str = "") -> bytes:
+        """Write it as the client of a path gets it."""
         said = {"title": HTTPStatus(self.status).phrase, "status": self.status, "detail": self.detail}
+        said |= {"error": self.detail} if path.startswith(V2) else {}
         return msgspec.json.encode(said | ({"errors": self.faults} if self.faults else {}))
 
 

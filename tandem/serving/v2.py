@@ -11,8 +11,8 @@ import numpy as np
 
 from tandem.serving.core import Answer
 from tandem.serving.forms import once, read_json, rows_of
-from tandem.serving.http import FORM, JSON, JSON_KIND, Call, Handler, Reply, Route, encode
-from tandem.serving.refused import PROBLEM, Fault, Header, Refused
+from tandem.serving.http import FORM, JSON, JSON_KIND, Call, Reply, Route, encode
+from tandem.serving.refused import Fault, Header, Refused
 from tandem.serving.service import Service
 from tandem.serving.variant import Variant
 
@@ -96,7 +96,7 @@ class V2:
                 Route("GET", f"{model}/ready", self.model_ready, "v2_model_ready", "health"),
                 Route("POST", f"{model}/infer", self.infer, "v2_infer", "predict", costly=True, plain=True),
             ]
-        return [route._replace(answer=_told(route.answer)) for route in found]
+        return found
 
     async def server(self, _: Call) -> Reply:
         """Name the server, and what it can do beside the protocol."""
@@ -195,20 +195,6 @@ class V2:
                 return count
         told = f"[n] or [n,1], n from 1 to {self._service.limits.rows}"
         raise Refused.of(Fault(place, told, str(tensor.shape)[:60]))
-
-
-def _told(answer: Handler) -> Handler:
-    """Tell errors under the protocol's own name too."""
-
-    async def told(call: Call) -> Reply:
-        try:
-            return await answer(call)
-        except Refused as exc:
-            body = b'{"error":%b,%b' % (encode(exc.detail), exc.body()[1:])
-            return Reply(body, PROBLEM, exc.status, exc.headers)
-
-    told.__doc__ = answer.__doc__
-    return told
 
 
 def _is(variant: Variant, wanted: str) -> bool:

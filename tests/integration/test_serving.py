@@ -352,6 +352,8 @@ def test_the_ends_of_time_are_answered(client: httpx.Client, moment: str) -> Non
 def test_what_is_not_there_and_what_is_not_allowed_are_told_apart(client: httpx.Client) -> None:
     missing = client.get("/v2/predict")
     assert (missing.status_code, missing.json()["detail"]) == (404, "there is no /v2/predict")
+    assert missing.json()["error"] == "there is no /v2/predict"  # as the protocol's own clients look for it
+    assert "error" not in client.get("/v1/nothing").json()
     wrong = client.get("/v1/predict")
     assert (wrong.status_code, wrong.json()["detail"]) == (405, "/v1/predict takes POST, not GET")
     assert wrong.headers["allow"] == "POST"
