@@ -15,6 +15,8 @@ with without("sqlalchemy"):  # 0.7 s, for databases that are not used here
 
 Contract = type[dy.Schema]
 SchemaError = dy.exc.SchemaError
+WRONG = (SchemaError, dy.exc.ValidationError)
+"""What holding a frame against a contract raises: its columns are others, or a value breaks a rule."""
 
 KEY = {"key": True}
 PERSONAL = {"personal": True}

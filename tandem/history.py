@@ -25,7 +25,7 @@ from tandem import ledger
 from tandem.compacted import PARQUET, Receipt, has_ends
 from tandem.errors import LedgerError, QueryError
 from tandem.serving.records import KINDS, Label, Prediction, Shadow, segments
-from tandem.warehouse import Connection, connect, quoted
+from tandem.warehouse import Connection, bare, connect, quoted
 
 Kind = type[msgspec.Struct]
 Frames = dict[str, pl.DataFrame]
@@ -56,7 +56,6 @@ SAYS: dict[str, Any] = {
 }
 AUDIT = pl.Schema(SAYS)
 LABELS = Path(__file__).with_name("history.sql")
-READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 DECODER = msgspec.json.Decoder(Prediction | Label | Shadow)
 FETCHED = 10_000
 """Rows that are fetched at a time."""
@@ -198,14 +197,15 @@ class History:
         """
         try:
             asked = self._con.extract_statements(sql)
-            if len(asked) != 1 or asked[0].type not in READING:
+            if [each.type for each in asked] != [duckdb.StatementType.SELECT]:
                 msg = f"one SELECT is answered, and nothing is changed: {sql.strip()[:200]}"
                 raise QueryError(msg)
-            cursor = self._con.execute(asked[0], values)
+            # inside of another one: on the outside it may begin WITH an INSERT or a COPY that writes
+            cursor = self._con.execute(f"from ({bare(sql)}\n)", values)
         except duckdb.Error as exc:
             raise QueryError(str(exc)) from exc
         columns = cursor.description or []
-        return Answer(_unique([c[0] for c in columns]), tuple(str(c[1]) for c in columns), _fetched(cursor))
+        return Answer(tuple(c[0] for c in columns), tuple(str(c[1]) for c in columns), _fetched(cursor))
 
 
 def _fetched(cursor: Connection) -> Iterator[tuple[Any, ...]]:
@@ -214,15 +214,3 @@ def _fetched(cursor: Connection) -> Iterator[tuple[Any, ...]]:
             yield from rows
     except duckdb.Error as exc:
         raise QueryError(str(exc)) from exc
-
-
-def _unique(names: Sequence[str]) -> tuple[str, ...]:
-    """Tell columns of one name apart by numbers."""
-    unique: list[str] = []
-    for name in names:
-        told, number = name, 0
-        while told in unique:
-            number += 1
-            told = f"{name}_{number}"
-        unique.append(told)
-    return tuple(unique)

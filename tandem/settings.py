@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Older snapshots are deleted; with a tick of ten minutes these are a day's."""
     durability: Literal["process", "power", "off"] = "process"
     """What an answered prediction survives: the process's end, the machine's too, or nothing."""
-    ledger_kept: Annotated[float, msgspec.Meta(ge=1)] = 7.0
+    ledger_kept: Annotated[float, msgspec.Meta(ge=1, le=36525)] = 7.0
     """Days for which a segment of the ledger stays once it is Parquet."""
     any_moment: bool = False
     """Whether a request may name the moment it is asked at, as replays do."""

@@ -10,7 +10,7 @@ import polars as pl
 from polars import selectors
 
 from tandem.clock import Grid
-from tandem.contracts import Contract, sql_types
+from tandem.contracts import WRONG, Contract, sql_types
 from tandem.errors import ProblemError, TooFewRowsError
 from tandem.expressions import Expressions, Type
 from tandem.features import NUMBERS, SLICE, Feature, FeatureSpec
@@ -87,10 +87,20 @@ def newest_tick(moment: datetime, params: Grid) -> datetime:
 
 @step
 def requests_of(problem: Problem, warehouse: Warehouse, params: Grid) -> pl.DataFrame:
-    """Give every request that would have been made by now, in the order of time, each with the tick it may use."""
+    """Give every request that would have been made by now, in the order of time, each with the tick it may use.
+
+    Raises:
+        ProblemError: one of them is not as the contract has it.
+
+    """
     asked = warehouse.requests(problem.sql("requests"), "moment", *problem.keys)
     contract: Contract = problem.contracts.Request
-    contract.validate(asked.select(contract.column_names()))
+    try:
+        contract.validate(asked)
+    except WRONG as exc:
+        told = " ".join(str(exc).partition("\n\n")[0].split())
+        msg = f"requests.sql: not all of it is as Request in contracts.py says: {told}"
+        raise ProblemError(msg) from exc
     return asked.with_columns(due_tick(pl.col("moment"), params).alias(DUE))
 
 

@@ -1,5 +1,8 @@
 """Keys that clients show to the server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,9 +34,9 @@ def add(
     if role not in ROLES:
         msg = f"there is no role {role!r}: there are {', '.join(ROLES)}"
         raise typer.BadParameter(msg)
-    path, keys = _keys()
-    changed, told = keys.add(name, role, rate)
-    changed.save(path)
+    with _changing() as (path, keys):
+        changed, told = keys.add(name, role, rate)
+        changed.save(path)
     say(told)
 
 
@@ -43,8 +46,10 @@ def list_(*, as_json: JsonOption = False) -> None:
 
     Example: tandem keys list --json
     """
-    _, keys = _keys()
-    shown = [{"name": key.name, "role": key.role, "rate": key.rate} for key in keys.keys]
+    from tandem.serving.access import Keys  # noqa: PLC0415
+
+    _, settings = read()
+    shown = [{"name": key.name, "role": key.role, "rate": key.rate} for key in Keys.load(settings.keys).keys]
     if as_json:
         say_json(shown)
     else:
@@ -62,12 +67,16 @@ def remove(name: Annotated[str, typer.Argument(help="Whose it is.")]) -> None:
 
     Example: tandem keys remove shop
     """
-    path, keys = _keys()
-    keys.without(name).save(path)
+    with _changing() as (path, keys):
+        keys.without(name).save(path)
 
 
-def _keys() -> tuple[Any, Any]:
+@contextmanager
+def _changing() -> Iterator[tuple[Path, Any]]:
+    """Give the file and what it holds; nobody else changes it meanwhile."""
+    from tandem.schedule import in_turn  # noqa: PLC0415
     from tandem.serving.access import Keys  # noqa: PLC0415
 
     _, settings = read()
-    return settings.keys, Keys.load(settings.keys)
+    with in_turn(settings.schedule, "keys"):
+        yield settings.keys, Keys.load(settings.keys)

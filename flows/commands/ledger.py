@@ -30,8 +30,8 @@ def log(
     """Ask the ledger.
 
     Tables: predictions, labels (the latest of each prediction), labels_all, shadows, audit; `DESCRIBE predictions`
-    lists columns. Nothing can be changed, and no file read. It is answered while servers run, and after they were
-    killed.
+    lists columns. Nothing can be changed, and no other file read. It is answered while servers run, and after they
+    were killed.
 
     Example: tandem log --format json "SELECT id, score FROM predictions WHERE action <> 'none' ORDER BY world"
     """

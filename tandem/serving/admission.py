@@ -1,7 +1,7 @@
 """How much is answered at a time: what is more is sent away at once, on its headers, before its body is read."""
 
 from tandem.serving.counts import Counts
-from tandem.serving.http import Call, Reply, Route
+from tandem.serving.http import CLOSE, Call
 from tandem.serving.refused import RETRY, Refused
 
 PLACE = "tandem.place"
@@ -37,21 +37,34 @@ class Admission:
         """Count one that there is no room for."""
         self._counts.add("refused_total", "busy")
 
-    async def answer(self, call: Call, route: Route) -> Reply:
-        """Answer if there is room, or a place was kept.
+    def admit(self, call: Call) -> None:
+        """Give a call a place, unless one was kept for it.
 
         Raises:
             Refused: there is none, or never would be.
 
         """
         if PLACE in call.scope:
-            return await route.answer(call)
+            return
         size = call.announced(self.longest)
         if self.is_full(size):
             self.sent_away()
             raise Refused(*FULL)
         self.take(size)
-        try:
-            return await route.answer(call)
-        finally:
-            self.give_back(size)
+        call.scope[PLACE] = size
+
+    def came(self, call: Call, size: int) -> None:
+        """Count what has come of a body beyond what was said of it: one that is sent in chunks says nothing before.
+
+        Raises:
+            Refused: there is no room for more of it beside others.
+
+        """
+        more = size - call.scope[PLACE]
+        if more <= 0:
+            return
+        if self.requests > 1 and self.size + more > self._largest:
+            self.sent_away()
+            raise Refused(*FULL, CLOSE)
+        self.size += more
+        call.scope[PLACE] = size

@@ -80,7 +80,9 @@ class App:
             route, call.parts = self._routes.find("GET" if method == "HEAD" else method, path)
             name = route.name
             self._access.check(call, route)
-            reply = await (admission.answer(call, route) if route.costly else route.answer(call))
+            if route.costly:
+                admission.admit(call)
+            reply = await route.answer(call)
         except Refused as exc:
             reply = _refused(exc, path)
         except (TandemError, OSError) as exc:  # no fault of the request's: as a clock that has left all years

@@ -4,6 +4,7 @@ Each face of the server reads its own form; what it found is held against the co
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
@@ -17,6 +18,7 @@ from tandem.bundle import Bundle
 from tandem.serving.refused import NOT_JSON, REQUIRED, Fault, Refused, parted
 from tandem.vectors import Values
 
+PARSED: dict[str, Any] = {"BIGINT": int | float, "DOUBLE": float, "BOOLEAN": bool}
 TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 BOUNDS = {"minimum": "ge", "maximum": "le", "pattern": "pattern", "maxLength": "max_length"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,6 +96,7 @@ class Contract:
         self._limits, self._secret, self._encode = limits, secret, msgspec.json.Encoder().encode
         kinds = bundle.spec.fields
         self._numbers = [name for name in self.names if kinds[name] in ("BIGINT", "DOUBLE")]
+        self._parsed = {name: PARSED[kinds[name]] for name in self.names if kinds[name] in PARSED}
         self._whole = {name for name in self.names if kinds[name] == "BIGINT"}
         self._instants = [place for place, name in enumerate(self.names) if kinds[name] == "TIMESTAMP"]
         self._fields = attrgetter(*self.names) if len(self.names) > 1 else lambda i: (getattr(i, self.names[0]),)
@@ -118,8 +121,8 @@ class Contract:
         self._bodies[extra] = body, msgspec.json.Decoder(body).decode
         return self._bodies[extra]
 
-    def read(self, rows: Sequence[dict[str, Any]], place: Place = INSTANCES, *, strict: bool = True) -> list[Instance]:
-        """Hold rows of another form against the contract; where text stands for all, numbers are read out of it.
+    def read(self, rows: Sequence[dict[str, Any]], place: Place = INSTANCES) -> list[Instance]:
+        """Hold rows of another form against the contract.
 
         Raises:
             Refused: a field is not what the contract says.
@@ -127,9 +130,9 @@ class Contract:
         """
         self.settle(rows)
         try:
-            found: list[Instance] = msgspec.convert(rows, self._several, strict=strict)
+            found: list[Instance] = msgspec.convert(rows, self._several)
         except msgspec.ValidationError as exc:
-            raise self._refused(exc, rows, place, strict=strict) from exc
+            raise self._refused(exc, rows, place) from exc
         return found
 
     def settle(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -142,6 +145,14 @@ class Contract:
                         row[name] = None
                     elif name in self._whole and value.is_integer():
                         row[name] = int(value)
+
+    def parse(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Read numbers and booleans out of text, where text stands for all; what is none stays text, and is told."""
+        for row in rows:
+            for name, kind in self._parsed.items():
+                if isinstance(value := row.get(name), str):
+                    with suppress(msgspec.ValidationError):
+                        row[name] = msgspec.convert(value, kind, strict=False)
 
     def values(self, instance: Instance, moment: int) -> Values:
         """Give the features' fields in the spec's order; the moment is the last."""
@@ -183,13 +194,13 @@ class Contract:
         except msgspec.ValidationError as again:
             raise self._refused(again, rows, INSTANCES) from again
 
-    def _refused(self, exc: msgspec.ValidationError, rows: object, place: Place, *, strict: bool = True) -> Refused:
+    def _refused(self, exc: msgspec.ValidationError, rows: object, place: Place) -> Refused:
         """Name each bad field; the first fault alone where the whole has another form."""
         several = isinstance(rows, list) and 0 < len(rows) <= self._limits.rows
-        faults = list(islice(self._faults(rows, place, strict=strict), FAULTS)) if several else []  # type: ignore[arg-type]
+        faults = list(islice(self._faults(rows, place), FAULTS)) if several else []  # type: ignore[arg-type]
         return Refused.of(*faults) if faults else Refused.by(exc)
 
-    def _faults(self, rows: list[Any], place: Place, *, strict: bool) -> Iterator[Fault]:
+    def _faults(self, rows: list[Any], place: Place) -> Iterator[Fault]:
         for number, row in enumerate(rows):
             if not isinstance(row, dict):
                 yield Fault(place(number, ""), "an object of the contract's fields", shown(row))
@@ -199,7 +210,7 @@ class Contract:
             for name, value in row.items():
                 if name not in self.types:
                     yield self.unknown(place(number, name[:SHOWN]))
-                elif fault := fault_of(value, self.types[name], strict=strict):
+                elif fault := fault_of(value, self.types[name]):
                     yield Fault(place(number, name), fault, shown(value))
 
     def unknown(self, where: str) -> Fault:
@@ -214,10 +225,10 @@ class Contract:
         ]
 
 
-def fault_of(value: object, kind: Any, *, strict: bool) -> str:  # noqa: ANN401
+def fault_of(value: object, kind: Any) -> str:  # noqa: ANN401
     """Say what a value should have been; nothing if it is that."""
     try:
-        msgspec.convert(value, kind, strict=strict)
+        msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
         return parted(str(exc))[0]
     return ""

@@ -115,8 +115,8 @@ class Call:
         """Tell whether some of the body may have to be waited for; uvicorn's request knows."""
         return getattr(getattr(self._body, "__self__", None), "more_body", True)
 
-    async def body(self, largest: int, patience: "Patience") -> bytes:
-        """Read the body.
+    async def body(self, largest: int, patience: "Patience", came: "Callable[[Call, int], None]") -> bytes:
+        """Read the body, and tell how much of it has come.
 
         Raises:
             Refused: it is too long, too slow, or the client has left.
@@ -132,6 +132,7 @@ class Call:
                 size += len(part)
                 if size > largest:
                     raise _too_long(largest)
+                came(self, size)
                 parts.append(part)
                 if not message.get("more_body"):
                     return b"".join(parts) if len(parts) > 1 else part

@@ -82,7 +82,8 @@ class Invocations:
 
     def _table(self, body: bytes) -> tuple[list[Instance], None]:
         rows = _rows_of_csv(body, self._service.limits.rows)
-        return self._service.contract.read(rows, listed("$"), strict=False), None
+        self._service.contract.parse(rows)
+        return self._service.contract.read(rows, listed("$")), None
 
     def _frame(self, body: bytes) -> tuple[list[Instance], datetime | None]:
         asked = read_json(READ, _without_nan(body))

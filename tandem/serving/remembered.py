@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from tandem.clock import naive
 from tandem.errors import LedgerError
 from tandem.serving.contract import FAULTS, fault_of, shown
 from tandem.serving.http import FORM, JSON_KIND, Call, Reply, Route, encode
@@ -34,6 +35,8 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     labels: list[Any]
 
 
+AHEAD = timedelta(minutes=5)
+"""How far a client's clock may be ahead of ours."""
 TYPES: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Told)}
 
 
@@ -102,8 +105,9 @@ class Remembered:
         """
         champion, faults, labels = self._service.champion, list[Fault](), list[Label]()
         world, wall = self._service.core.now(), datetime.now(UTC)
+        newest = max(naive(world), naive(wall)) + AHEAD
         for number, row in enumerate(given):
-            if found := list(self._faults(row, f"$.labels[{number}]", champion)):
+            if found := list(self._faults(row, f"$.labels[{number}]", champion, newest)):
                 faults += found
                 if len(faults) >= FAULTS:
                     break
@@ -126,13 +130,17 @@ class Remembered:
             raise Refused.of(*faults[:FAULTS])
         return labels
 
-    def _faults(self, row: Any, path: str, champion: Variant) -> Iterator[Fault]:  # noqa: ANN401
+    def _faults(self, row: Any, path: str, champion: Variant, newest: datetime) -> Iterator[Fault]:  # noqa: ANN401
         if not isinstance(row, dict):
             yield Fault(path, "an object with a label, and with an id or keys", shown(row))
             return
         if bad := list(_faults_of_form(row, path)):
             yield from bad
             return
+        known = _plain(msgspec.convert(row, Told).known_at)
+        if known and known > newest:  # it would hold for ever against all that is told later
+            told = "a moment that has come, by the world's clock or the wall's"
+            yield Fault(f"{path}.known_at", told, shown(row["known_at"]))
         name, own = row.get("id"), row.get("keys")
         if (name is None) == (own is None):
             yield Fault(path, "the id of a prediction or the keys of its request", "both" if name else "neither")
@@ -171,7 +179,7 @@ def _faults_of_form(row: dict[str, Any], path: str) -> Iterator[Fault]:
     for name, value in row.items():
         if name not in TYPES:
             yield Fault(f"{path}.{name[:64]}", f"one of {', '.join(TYPES)}", "an unknown field")
-        elif fault := fault_of(value, TYPES[name], strict=True):
+        elif fault := fault_of(value, TYPES[name]):
             yield Fault(f"{path}.{name}", fault, shown(value))
     if "label" not in row:
         yield Fault(f"{path}.label", REQUIRED, "nothing")
@@ -182,7 +190,7 @@ def _faults_of_keys(own: dict[str, Any], path: str, champion: Variant) -> Iterat
     for name in keys:
         if name not in own:
             yield Fault(f"{path}.{name}", "a value: the key is required", "nothing")
-        elif fault := fault_of(own[name], types[name], strict=True):
+        elif fault := fault_of(own[name], types[name]):
             yield Fault(f"{path}.{name}", fault, shown(own[name]))
     for name in own:
         if name not in keys:

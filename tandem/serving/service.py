@@ -57,7 +57,7 @@ class Service:
 
     async def body(self, call: Call) -> bytes:
         """Read a body within the limits."""
-        return await call.body(self.limits.body, self.patience)
+        return await call.body(self.limits.body, self.patience, self.admission.came)
 
     def moment(self, at: datetime | None) -> datetime | None:
         """Read the moment that a request names, if it may.

@@ -11,6 +11,11 @@ from commands import tandem
 from conftest import Workspace
 from workers import worker
 
+from flows.commands.keys import add, remove
+from tandem.errors import BusyError
+from tandem.schedule import alone
+from tandem.serving.access import Keys
+
 EXAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "problems/parcels/example.json").read_text())
 PERSON = "zoe@example.org"
 KEYS = {"TANDEM_ACCESS": "keys", "TANDEM_ACCESS_LOG": "true", "TANDEM_LOG_FORMAT": "json"}
@@ -44,6 +49,22 @@ def test_keys_are_made_shown_and_taken_away(rebuilt: Workspace) -> None:
     assert "there is a key 'admin' already" in tandem(rebuilt.root, "keys", "add", "admin").stderr
     assert tandem(rebuilt.root, "keys", "remove", "admin").returncode == 0
     assert "there is no key 'admin'" in tandem(rebuilt.root, "keys", "remove", "admin").stderr
+
+
+def test_who_changes_keys_is_alone(rebuilt: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(rebuilt.root)
+    save, saved = Keys.save, list[str]()
+
+    def watched(keys: Keys, path: Path) -> None:
+        with pytest.raises(BusyError), alone(rebuilt.settings.schedule, "keys"):
+            pass
+        saved.append(path.name)
+        save(keys, path)
+
+    monkeypatch.setattr(Keys, "save", watched)
+    add("shop")
+    remove("shop")
+    assert saved == ["keys.json"] * 2
 
 
 def test_keys_and_persons_are_never_told(rebuilt: Workspace) -> None:

@@ -135,6 +135,7 @@ def test_labels_are_taken_by_id_and_by_keys_and_the_latest_known_holds(served: h
         ({"label": True, "id": "0123abcd-0000-00000000"}, [".id"]),
         ({"label": True, "id": "LABEL"}, [".id"]),
         ({"label": True, "id": "ID", "known_at": "soon"}, [".known_at"]),
+        ({"label": True, "id": "ID", "known_at": "9998-01-01T00:00:00Z"}, [".known_at"]),
         ({"label": True, "id": "ID", "colour": 1, "known_at": 4}, [".colour", ".known_at"]),
         ({"label": True, "keys": {}}, [".keys.parcel"]),
         ({"label": True, "keys": {"parcel": "X", "town": "Berlin"}}, [".keys.parcel", ".keys.town"]),
@@ -171,7 +172,7 @@ def test_each_fault_of_a_label_is_told_by_its_path_and_none_of_the_body_is_taken
         (json.dumps({"labels": [{"label": True, "id": "x"}] * 10_001}).encode(), 422),
         (json.dumps({"labels": [{"label": True, "id": "x"}] * 10_000}).encode(), 422),
         (b'{"labels": [{"label": true, "keys": {"parcel": "P000001"}, "known_at": "0001-01-01T00:00:00+14:00"}]}', 200),
-        (b'{"labels": [{"label": true, "keys": {"parcel": "P000001"}, "known_at": "9999-12-31T23:59:59-14:00"}]}', 200),
+        (b'{"labels": [{"label": true, "keys": {"parcel": "P000001"}, "known_at": "9999-12-31T23:59:59-14:00"}]}', 422),
     ],
     ids=range(12),
 )

@@ -34,6 +34,7 @@ class Server:
         routes = [
             Route("POST", "/length", self.length, "length", "predict", costly=True),
             Route("POST", "/wait", self.wait, "wait", "predict", costly=True),
+            Route("POST", "/read", self.read, "read", "predict", costly=True),
             Route("GET", "/bad/{name}", self.bad, "bad", "read"),
             Route("GET", "/trouble", self.trouble, "trouble", "read"),
         ]
@@ -42,11 +43,16 @@ class Server:
 
     async def length(self, call: Call) -> Reply:
         call.must_be(JSON_KIND, FORM)
-        return Reply(str(len(await call.body(LARGEST, self.patience))).encode())
+        return Reply(str(len(await call.body(LARGEST, self.patience, self.service.admission.came))).encode())
 
     async def wait(self, call: Call) -> Reply:
         await self.gate.wait()
         return await self.length(call)
+
+    async def read(self, call: Call) -> Reply:
+        told = await self.length(call)
+        await self.gate.wait()
+        return told
 
     async def bad(self, call: Call) -> Reply:
         raise Refused.of(Fault("$.name", "another name", call.parts["name"]))
@@ -219,6 +225,33 @@ def test_more_than_can_be_answered_at_once_is_sent_away_unread(
     assert (told, set(read), after) == (statuses, {0}, 200)
     assert counts.of("refused_total", "busy") == statuses.count(503)
     assert counts.of("requests_total", "wait", "POST", "503") == statuses.count(503)
+
+
+@pytest.mark.parametrize(
+    ("made", "statuses", "read"),
+    [
+        ({"size": 30}, [200, 200, 503, 503], {2}),
+        ({"size": 5}, [200, 503, 503, 503], {0}),
+        ({"size": 100}, [200] * 4, set[int]()),
+    ],
+)
+def test_what_comes_of_a_body_of_no_said_length_is_counted(
+    made: dict[str, int], statuses: list[int], read: set[int]
+) -> None:
+    async def asked(server: Server) -> Any:  # noqa: ANN401
+        asking = [asyncio.ensure_future(server.ask(*[b"1111"] * 3, path="/read")) for _ in range(4)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        server.gate.set()
+        told = await asyncio.gather(*asking)
+        admission = server.service.admission
+        return told, (admission.requests, admission.size), server.counts
+
+    told, left, counts = run(asked, **made)
+    assert ([each[0] for each in told], left) == (statuses, (0, 0))
+    assert {each[3] for each in told if each[0] == 503} == read
+    assert all(("connection" in each[2]) == bool(each[3]) for each in told if each[0] == 503)  # what is left unread
+    assert counts.of("refused_total", "busy") == statuses.count(503)
 
 
 def test_who_fails_at_all_is_not_busy_with_telling_it(

@@ -102,8 +102,22 @@ def test_a_table_is_read_by_its_first_line(contract: Contract) -> None:
     table = b'\xef\xbb\xbfname,size,share,at\r\n"a\nb,\x0b",2.0,,2013-01-01 00:00:00+00:00\r\n\r\nc,,0.5,\r\n'
     rows = _rows_of_csv(table, 5)
     assert [row["name"] for row in rows] == ["a\nb,\x0b", "c"]
-    rows[0]["size"] = "2"
-    assert values(contract.read(rows, strict=False)) == [("a\nb,\x0b", 2, None, 2013), ("c", None, 0.5, None)]
+    contract.parse(rows)
+    assert values(contract.read(rows)) == [("a\nb,\x0b", 2, None, 2013), ("c", None, 0.5, None)]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("size", "two"), ("size", "2.5"), ("size", "true"), ("share", "half"), ("share", "inf"), ("at", "20130101")],
+)
+def test_text_is_read_as_a_number_where_one_is_expected_and_never_as_a_moment(
+    contract: Contract, field: str, text: str
+) -> None:
+    rows = [{"name": "20130101", field: text}]
+    contract.parse(rows)
+    with pytest.raises(Refused) as refused:
+        contract.read(rows, listed("$"))
+    assert faults(refused) == [f"$[0].{field}"]
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_labels_by_keys_are_of_all_answers_to_that_request(tmp_path: Path) -> No
     assert other not in told
 
 
-@pytest.mark.parametrize("sql", ["selec", "select nothing from predictions", "select 1; select 2", "", "create table x as select 1", "insert into audit values (1)", "copy (select 1) to 'x.csv'", "set threads = 9", "attach 'x.db'", "install httpfs", "select * from read_text('/etc/passwd')", "from '/etc/passwd.csv'", "from history", "select 1/0 + cast('x' as int)"])  # fmt: skip
+@pytest.mark.parametrize("sql", ["selec", "select nothing from predictions", "select 1; select 2", "", "create table x as select 1", "insert into audit values (1)", "copy (select 1) to 'x.csv'", "with x as (copy (select 1) to 'x.csv') from x", "explain analyze copy (select 1) to 'x.csv'", "with x as (insert into audit by name select 1 as number) from x", "set threads = 9", "attach 'x.db'", "install httpfs", "select * from read_text('/etc/passwd')", "from '/etc/passwd.csv'", "from history", "select 1/0 + cast('x' as int)"])  # fmt: skip
 def test_what_is_no_question_is_told_and_nothing_is_changed_or_read_beside(tmp_path: Path, sql: str) -> None:
     write(tmp_path, prediction(1))
     compact_closed(tmp_path, Compacted())

@@ -66,7 +66,7 @@ class Connected:
         self.protocol.connection_made(cast("asyncio.Transport", self.wire))
 
     async def answer(self, call: Call) -> Reply:
-        body = await call.body(1000, Patience(10.0))
+        body = await call.body(1000, Patience(10.0), self.admission.came)
         self.asked += 1
         number = self.asked
         if body == b"refuse":

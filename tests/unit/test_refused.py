@@ -48,4 +48,4 @@ def test_the_first_fault_of_a_form_is_told_in_the_documents_words(body: str, fau
     ],
 )
 def test_what_a_value_should_have_been_names_no_type_of_python(value: object, kind: Any, expected: str) -> None:  # noqa: ANN401
-    assert fault_of(value, kind, strict=True) == expected
+    assert fault_of(value, kind) == expected

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import dataframely as dy
 import polars as pl
 import pytest
 from msgspec.structs import replace
@@ -177,10 +176,20 @@ def test_requests_are_those_made_by_now_in_the_order_of_time_each_with_its_tick(
     ]
 
 
-def test_a_request_that_breaks_its_contract_is_an_error(problem: Problem, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ("price - 5 as price,", r"'price' failed validation for 1 rules: - 'min' failed for 1 rows$"),
+        ("price::double as price,", r"'price', got: Float64, expected: int64$"),
+        ("", r"missing columns for schema 'Request': 'price'$"),
+    ],
+)
+def test_a_request_that_breaks_its_contract_is_told(
+    made: str, why: str, problem: Problem, warehouse: Warehouse
+) -> None:
     path = problem.folder / "requests.sql"
-    path.write_text(path.read_text().replace("price,", "price - 5 as price,"))
-    with pytest.raises(dy.exc.ValidationError, match="min"):
+    path.write_text(path.read_text().replace("price,", made))
+    with pytest.raises(ProblemError, match=rf"^requests\.sql: not all of it is as Request.*{why}"):
         requests_of(problem, warehouse, PARAMS.features)
 
 
