@@ -131,7 +131,7 @@ backup: $(VENV)/run ## Write all that a workspace holds as one archive (ENV=prod
 	tandem workspace backup $(ENV) $(or $(TO),$(ENV).tar)
 
 restore: $(VENV)/run ## Stand a workspace up with what another one held (ENV=rehearsal FROM=prod.tar)
-	tandem workspace restore $(ENV) $(FROM)
+	tandem workspace restore $(ENV) $(or $(FROM),$(error say which archive: make restore ENV=rehearsal FROM=prod.tar))
 
 bench: $(VENV)/dev ## Measure, and write benchmarks/RESULTS.md
 	python benchmarks/run.py

@@ -116,13 +116,13 @@ def container(place: Place, service: str) -> Any:  # noqa: ANN401 - docker's
 
 
 def reload_gateway(place: Place) -> None:
-    """Let the gateway take up who is let in; it does nothing where that is what it has.
+    """Let the gateway take up who is let in and by which certificate, where that changed.
 
     Raises:
         AccessError: it goes on with whom it let in before.
 
     """
-    code, said = container(place, "gateway").exec_run(["caddy", "reload", "--config", "/etc/caddy/Caddyfile"])
+    code, said = container(place, "gateway").exec_run(["gate", "again"])
     if code:
         msg = f"{place.container('gateway')} has not taken up who is let in: {said.decode(errors='replace').strip()}"
         raise AccessError(msg)

@@ -17,6 +17,7 @@ ROLES = ("admin", "developer", "viewer")
 DATABASES = ("mlflow", "prefect")
 SALTS = f"./{string.ascii_letters}{string.digits}"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
+ADDRESS = re.compile(r"https?://[^\s/'\"\\]+[^\s'\"\\]*")
 LONGEST = 72
 """Bytes of a password: of more bcrypt would look at no other."""
 HASH = re.compile(r"^\t(\S+) ([A-Za-z0-9+/=]{80,})$", re.MULTILINE)
@@ -26,7 +27,8 @@ def make_secrets(place: Place) -> None:
     """Make what is missing, and write for the gateway who is let in; what else is there stays.
 
     Raises:
-        AccessError: a file names nobody or holds no password, or this is not root, who alone may give files away.
+        AccessError: a file names nobody, or holds no password or address, or this is not root, who alone may give
+            files away.
 
     """
     if os.geteuid():
@@ -40,7 +42,7 @@ def make_secrets(place: Place) -> None:
     _databases(place.secrets)
     _keys(place)
     _once(place.secrets / "platform" / "pseudonyms.key")
-    _once(place.secrets / "alertmanager" / "webhook", "")
+    _webhook(place.secrets / "alertmanager" / "webhook")
     for role in ROLES:
         if not any(place.people.glob(f"{role}.*")):
             _once(place.people / f"{role}.{role}")
@@ -70,6 +72,13 @@ def _keys(place: Place) -> None:
     write_text(place.secrets / "prometheus" / "key", scraping, private=True)
     keys.save(place.secrets / "platform" / "keys.json")
     write_text(place.key, own, private=True)
+
+
+def _webhook(path: Path) -> None:
+    """Hold what somebody wrote against what Alertmanager takes: with anything else it would not start."""
+    if (told := _once(path, "").strip()) and not ADDRESS.fullmatch(told):
+        msg = f"{path} holds no address: that is one line, http://... or https://...; empty it to tell nobody"
+        raise AccessError(msg)
 
 
 def _people(place: Place) -> None:

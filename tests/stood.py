@@ -41,12 +41,19 @@ class Stood:
     name: str
     place: Place
 
-    def command(self, verb: str, *words: str, sets: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `tandem workspace VERB NAME`, as make does."""
+    def begin(self, verb: str, *words: str, sets: bool = True) -> subprocess.Popen[str]:
+        """Begin with `tandem workspace VERB NAME`, as make does."""
         given = [f"--set={name}={value}" for name, value in FAST.items()] if sets else []
         own = [sys.executable, "-m", "flows.cli", "workspace", verb, self.name, *given, *words]
         beside = {"TANDEM_VAR": str(self.place.var)}
-        return subprocess.run(own, cwd=ROOT, env=os.environ | beside, capture_output=True, text=True, check=False)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(own, cwd=ROOT, env=os.environ | beside, stdout=pipe, stderr=pipe, text=True)
+
+    def command(self, verb: str, *words: str, sets: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        with self.begin(verb, *words, sets=sets) as begun:
+            said = begun.communicate()
+            return subprocess.CompletedProcess(begun.args, begun.returncode, *said)
 
     def containers(self) -> dict[str, Any]:
         """Give the containers that run, by their names without the workspace's."""

@@ -164,6 +164,19 @@ def test_nobody_has_two_roles(place: Place) -> None:
         again(place)
 
 
+@pytest.mark.parametrize("told", ["hooks.example.org/T0", "ftp://example.org", "https://", "https://a'b", "two\nlines"])
+def test_an_address_that_alerts_could_not_be_sent_to_is_told(place: Place, told: str) -> None:
+    make_secrets(place)
+    path = place.secrets / "alertmanager" / "webhook"
+    path.chmod(0o600)
+    path.write_text("https://hooks.example.org/T0?key=a%20b&c=#d\n")
+    again(place)
+    path.chmod(0o600)
+    path.write_text(told)
+    with pytest.raises(AccessError, match="alertmanager/webhook holds no address"):
+        again(place)
+
+
 def test_who_may_not_give_files_away_is_told_before_anything_is_made(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

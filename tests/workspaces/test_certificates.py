@@ -22,17 +22,22 @@ FILES = "/run/secrets/cert.pem /run/secrets/key.pem"
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
     """The gateway's folder of secrets: who is let in, and a certificate of somebody's authority with its key."""
+    (tmp_path / "people").write_text("map {http.auth.user.id} {role} {\n\tada viewer\n}\n")
+    certified(tmp_path)
+    return tmp_path
+
+
+def certified(folder: Path) -> None:
+    """Put a new certificate there."""
     key, name, today = ec.generate_private_key(ec.SECP256R1()), "models.example.org", datetime.now(UTC)
     named = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     made = x509.CertificateBuilder(named, named, key.public_key(), 1, today, today + timedelta(days=1))
     made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    (tmp_path / "people").write_text("map {http.auth.user.id} {role} {\n\tada viewer\n}\n")
-    (tmp_path / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(encoding))
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
-    for path in (tmp_path, *tmp_path.iterdir()):
+    (folder / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(encoding))
+    (folder / "key.pem").write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
+    for path in (folder, *folder.iterdir()):
         os.chown(path, READERS["gateway"], READERS["gateway"])
-    return tmp_path
 
 
 @pytest.fixture
@@ -60,6 +65,12 @@ def test_a_certificate_from_files_is_shown(image: str, secrets: Path) -> None:
 
         until(shows, "it answers", 20)
         assert shown[0].split() == (secrets / "cert.pem").read_text().split()
+        started.exec_run(["gate", "again"])
+        assert "load complete" not in started.logs().decode()
+        certified(secrets)
+        assert started.exec_run(["gate", "again"]).exit_code == 0
+        assert ssl.get_server_certificate(where, timeout=5).split() == (secrets / "cert.pem").read_text().split()
+        assert shown[0].split() != (secrets / "cert.pem").read_text().split()
     finally:
         started.remove(force=True)
 

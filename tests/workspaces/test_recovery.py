@@ -60,17 +60,22 @@ class Load:
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
         self.at_once += 1
+        since = time.monotonic()
         try:
             asked = await client.post("/v1/predict", json=self.stood.example, timeout=30)
         except httpx.HTTPError as exc:
-            self.failed.append(f"{datetime.now()} {exc!r}")  # noqa: DTZ005 - as logs are read beside it
+            self._fail(since, repr(exc))
             return
         finally:
             self.at_once -= 1
         if asked.status_code == 200:
             self.answered += 1
         else:
-            self.failed.append(f"{datetime.now()} {asked.status_code} {asked.text[:200]}")  # noqa: DTZ005
+            self._fail(since, f"{asked.status_code} {asked.text[:200]}")
+
+    def _fail(self, since: float, why: str) -> None:
+        now = datetime.now().isoformat()  # noqa: DTZ005 - as logs are read beside it
+        self.failed.append(f"{now} after {time.monotonic() - since:.2f} s: {why}")
 
 
 def under_load(stood: Stood, meanwhile: Callable[[], object], rate: int = RATE) -> Load:
@@ -114,6 +119,23 @@ def test_replicas_are_replaced_without_a_failed_request(replacement: int, dev: S
     assert set(dev.containers()) != before
     assert load.failed == []
     assert load.answered > 1000
+
+
+def test_a_replacement_that_was_broken_off_is_taken_back(dev: Stood) -> None:
+    before = set(dev.containers())
+
+    def broken_off_and_back() -> None:
+        with dev.begin("up", SERVING.format(replicas=1, memory=416)) as begun:
+            until(lambda: set(dev.containers()) - before, "the new replica is there", 60)
+            begun.send_signal(signal.SIGINT)
+            said, _ = begun.communicate()
+        assert begun.returncode == 128 + signal.SIGINT, said[-3000:]
+        applied(dev)
+
+    load = under_load(dev, broken_off_and_back)
+    assert load.failed == []
+    assert len(dev.containers()) == len(before)
+    assert dev.command("plan").returncode == 0
 
 
 def test_a_replica_that_is_killed_takes_what_it_was_answering_along_and_no_more(two: Stood) -> None:

@@ -102,7 +102,7 @@ locals {
 
     gateway = {
       image   = var.images.gateway
-      command = ["caddy", "run", "--config", "/etc/caddy/Caddyfile"]
+      command = ["gate"]
       env = {
         SITES = join(", ", [for name in var.gateway.names : "https://${name}:8443"])
         NAME  = var.gateway.names[0] # whose certificate is shown to who names nobody

@@ -1,5 +1,6 @@
 # Replicas are replaced one before the other: the new one answers before the old one is told to end, which then answers
-# for some seconds more. So each has a name of its own, made of its place and all that it is made of.
+# for some seconds more. So each has a name that no other has had: one whose replacement failed or was broken off still
+# has its own, and the next apply goes forward or back beside it.
 locals {
   serving = {
     image  = var.images.serving
@@ -14,13 +15,13 @@ locals {
     }
     volumes = { var = true, serving = false, ledger = false } # read-only or not
   }
-  version = substr(sha256(jsonencode([local.serving, var.sizes.log_mib, var.sizes.cgroup_parent])), 0, 8)
+  made_of = substr(sha256(jsonencode([local.serving, var.sizes.log_mib, var.sizes.cgroup_parent])), 0, 8)
 }
 
 resource "docker_container" "serving" {
   count = var.serving.replicas
 
-  name    = "tandem-${var.name}-serving-${count.index}-${local.version}"
+  name    = "tandem-${var.name}-serving-${count.index}-${substr(uuid(), 0, 8)}"
   image   = local.serving.image
   command = ["serve"]
   env     = [for name, value in local.serving.env : "${name}=${value}"]
@@ -55,6 +56,12 @@ resource "docker_container" "serving" {
     value = var.name
   }
 
+  # of what could be changed in place, too, a new one is made
+  labels {
+    label = "tandem.made-of"
+    value = local.made_of
+  }
+
   healthcheck {
     test         = ["CMD", "ready"]
     interval     = "10s"
@@ -80,5 +87,6 @@ resource "docker_container" "serving" {
 
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [name]
   }
 }
