@@ -9,7 +9,7 @@ from tandem.problem import load_problem
 from tandem.run import operation
 from tandem.schedule import in_turn
 from tandem.settings import Settings
-from tasks.ingest import known_days, parts_of, refused_by
+from tasks.ingest import known_days, looked_up, parts_of, refused_by
 from tasks.landing import land_file, landed_files, pin_of
 
 log = logging.getLogger(__name__)
@@ -20,13 +20,16 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     """Add one file of a source to the pinned inputs; one that is not what it should be changes nothing.
 
     Raises:
-        SourceError: the file is not what it should be, or what its facts look things up in has not landed.
+        SourceError: the file is not what it should be, says other things than one that landed before and is looked
+            up in, too, or what its facts look things up in has not landed.
 
     """
     problem = load_problem(params.problem)
     lock = settings.data / "sources.lock"
-    declared = problem.source(source)
-    beside = landed_files(_pins(lock), problem, settings.landing, declared.beside)
+    declared, pins = problem.source(source), _pins(lock)
+    beside = landed_files(pins, problem, settings.landing, declared.beside)
+    if pins.of(problem.name, source) and any(source in each.beside for each in problem.sources):
+        looked_up(declared, (*landed_files(pins, problem, settings.landing, [source])[source], file), problem)
     pin = pin_of(file, f"{problem.name}/{source}", fetch)
     [part] = parts_of(declared, {pin.sha256: file}, beside, problem, settings.cache)
     land_file(file, settings.landing, pin)

@@ -130,6 +130,11 @@ class Segment:
         except OSError:
             self.torn = True
 
+    def is_there(self) -> bool:
+        """Say whether what was written can still be found: nobody took the file away or cut it."""
+        end, found = self.end, os.fstat(self._file.fileno())
+        return found.st_nlink > 0 and found.st_size >= end
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()

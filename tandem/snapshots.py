@@ -71,11 +71,15 @@ class Snapshot:
     def __init__(self, path: Path) -> None:
         """Map the file; a damaged one crashes LMDB, so its digest must be known to be right."""
         self._file = lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_readers=1)
-        self._rows = self._file.begin(buffers=True)
+        self.begin()
         self.about = msgspec.msgpack.decode(self._rows.get(ABOUT, b""), type=About)
         self.tick = self.about.tick
         self._numbers = {name: number for number, name in enumerate(self.about.views)}
         self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(tuple).decode
+
+    def begin(self) -> None:
+        """Begin to read; again after a failure, which ends what LMDB had begun with."""
+        self._rows = self._file.begin(buffers=True)
 
     def row(self, view: str, key: Values) -> Values | None:
         """Give a view's row of a key; None where nothing is known of it, or the key itself is not.

@@ -3,9 +3,10 @@
 import logging
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from secrets import token_hex
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -84,9 +85,14 @@ class _Handler(StreamRequestHandler):
 class _Server(ThreadingUnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, path: str, explainer: Explainer) -> None:
-        self.explainer = explainer
-        super().__init__(path, _Handler)
+    def __init__(self, own: Path, path: Path, explainer: Explainer) -> None:
+        self.explainer, self._own, self._path = explainer, own, path
+        super().__init__(os.path.relpath(own), _Handler)  # the kernel takes 107 bytes at most
+
+    def service_actions(self) -> None:
+        """Be found again where another one that took the name has left with it; twice a second."""
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(self._own, self._path)
 
 
 @contextmanager
@@ -94,17 +100,17 @@ def explaining(serving: Path, explainer: Explainer) -> "Iterator[None]":
     """Answer on the socket beside what is served, as long as the `with` lasts."""
     serving.mkdir(parents=True, exist_ok=True)
     path = serving / SOCKET
-    own = serving / f".{SOCKET}.{os.getpid()}"
-    own.unlink(missing_ok=True)
-    with _Server(os.path.relpath(own), explainer) as server:  # a relative path: the kernel takes 107 bytes at most
-        own.rename(path)
+    own = serving / f".{SOCKET}.{token_hex(4)}"
+    with _Server(own, path, explainer) as server:
+        path.unlink(missing_ok=True)
+        server.service_actions()
         thread = Thread(target=server.serve_forever, name="explain", daemon=True)
         thread.start()
-        inode = path.stat().st_ino
         try:
             yield
         finally:
             server.shutdown()
             thread.join()
-            if path.exists() and path.stat().st_ino == inode:  # and not another one's that came after
+            if path.exists() and path.samefile(own):  # and not another one's that came after
                 path.unlink()
+            own.unlink()

@@ -5,7 +5,7 @@ import logging
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,7 +181,7 @@ def parts_of(source: Source, raw: Mapping[str, Path], landed: Landed, spec: Prob
     made_by = [*(file.name for name in source.beside for file in landed[name]), _code(spec, source)]
     parts = {digest: cache / "ingest" / digest_of(source.name, digest, *made_by) for digest in raw}
     new = [digest for digest, folder in parts.items() if not folder.is_dir()]
-    beside = {name: _rows(spec.source(name), landed[name], spec) for name in source.beside} if new else {}
+    beside = {name: looked_up(spec.source(name), landed[name], spec) for name in source.beside} if new else {}
     mapper = Mapper(source, beside, spec)
     for digest in new:
         log.info("%s: reading %s", source.name, digest[:12])
@@ -204,11 +204,23 @@ def all_parts(landed: Landed, spec: Problem, cache: Path) -> dict[str, list[Path
     }
 
 
-def _rows(source: Source, paths: tuple[Path, ...], spec: Problem) -> pl.DataFrame:
-    """Read the accepted rows of a source that others look things up in."""
+def looked_up(source: Source, paths: Sequence[Path], spec: Problem) -> pl.DataFrame:
+    """Read the accepted rows of a source that others look things up in.
+
+    Raises:
+        SourceError: of one key two files say different things, and neither is the later one: a lookup has no time.
+
+    """
     contract = spec.contracts.SOURCES[source.name]
     rows = pl.concat(Gate(path.name, spec).admit(source.name, read_raw(path, source, contract)) for path in paths)
-    return rows.unique(_said(contract), keep="first", maintain_order=True)
+    rows = rows.unique(_said(contract), keep="first", maintain_order=True)
+    key = contract.primary_key()
+    if key and (other := rows.filter(pl.struct(key).is_duplicated())).height:
+        named = ", ".join(f"{name} {other[name][0]!r}" for name in key)
+        told = " and ".join(name[:12] for name in other.head(1).join(other, on=key)["landing_right"])
+        msg = f"{source.name}: of {named} {told} say different things: take one of them out of data/sources.lock"
+        raise SourceError(msg)
+    return rows
 
 
 def _add_up(part: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from commands import environment
 
-from tandem.serving.core import Answer, Core
+from tandem.serving.core import Answer, Core, Row
 from tandem.serving.counts import Counts
 from tandem.serving.memory import Memory
 from tandem.serving.records import Records
@@ -36,11 +36,21 @@ class Answering:
         """Answer rows as one request."""
 
         async def answer() -> list[Answer]:
-            memory = Memory(Records(self.watched.ticks.folder / "ledger"), "off")
-            core = Core(self.watched, lambda: self.moment, memory, self.counts)
-            return await core.answer(self.contract.read([dict(row) for row in instances]), at)
+            return await self._core().answer(self.contract.read([dict(row) for row in instances]), at)
 
         return asyncio.run(answer())
+
+    def explained(self, instances: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Score rows that are not answered."""
+
+        async def score() -> list[Row]:
+            return self._core().scored(self.contract.read([dict(row) for row in instances]))
+
+        return asyncio.run(score())
+
+    def _core(self) -> Core:
+        memory = Memory(Records(self.watched.ticks.folder / "ledger"), "off")
+        return Core(self.watched, lambda: self.moment, memory, self.counts)
 
     def score(self, instance: Mapping[str, Any]) -> float:
         """Score one row."""

@@ -149,9 +149,13 @@ class Core:
             Refused: a value is out of reach, or nothing is known yet.
 
         """
-        alone = replace(self.watched.now, challenger=None)
-        rows = self._rows(Asked(alone, instances, at, None), self.watched.ground(at or self.now(), chosen=bool(at)))
-        _compute(rows, alone.champion)
+        alone = Asked(replace(self.watched.now, challenger=None), instances, at, None)
+        try:
+            rows = self._rows(alone, self.watched.ground(at or self.now(), chosen=bool(at)))
+        except SnapshotError:
+            self.watched.check()
+            rows = self._rows(alone, self.watched.ground(at or self.now(), chosen=bool(at)))
+        _compute(rows, alone.served.champion)
         return rows
 
     def _ask(self, asked: "Asked") -> "asyncio.Future[list[Answer]]":
@@ -167,19 +171,18 @@ class Core:
             group = list(several)
             try:
                 self._answer_group(group, served)
-            except SnapshotError as exc:
-                self._answer_from_older(group, served, exc)
+            except SnapshotError:
+                self._answer_again(group, served)
             except TandemError as exc:
                 _refuse(group, Refused(503, str(exc), RETRY))
             except Exception as exc:  # nobody may wait for ever
                 log.exception("a group of requests failed")
                 _refuse(group, Refused(500, f"the model failed: {exc}"))
 
-    def _answer_from_older(self, asked: list[Asked], served: Served, why: SnapshotError) -> None:
-        """Answer from an older snapshot, which can be read, if one was damaged under our eyes."""
+    def _answer_again(self, asked: list[Asked], served: Served) -> None:
+        """Answer from a snapshot that can be read, an older one perhaps, as one was damaged under our eyes."""
+        self.watched.check()
         try:
-            if not self.watched.check():
-                raise why
             self._answer_group(asked, served)
         except TandemError as exc:
             _refuse(asked, Refused(503, str(exc), RETRY))

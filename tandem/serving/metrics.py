@@ -63,9 +63,7 @@ class Sheets:
         """Add all up; gauges of the living."""
         total = Sheet(Counts(), {})
         with self._alone():
-            for path in self._folder.iterdir():
-                if path.name.startswith("."):
-                    continue
+            for path in self._all():
                 sheet = _read(path)
                 total.counts.merge(sheet.counts)
                 if path.name != GONE and (path == self._own or is_living(path)):
@@ -73,13 +71,16 @@ class Sheets:
                         total.gauges[name] = total.gauges.get(name, 0) + value
         return total
 
+    def _all(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if not path.name.startswith(".") and path.is_file()]
+
     def close(self) -> None:
         """Let go of our own."""
         self._file.close()
 
     def _bury(self) -> None:
         gone = Sheet(Counts(), {})
-        dead = [path for path in self._folder.iterdir() if not path.name.startswith(".") and not is_living(path)]
+        dead = [path for path in self._all() if not is_living(path)]
         for path in dead:
             gone.counts.merge(_read(path).counts)
         temporary = self._folder / f".{GONE}"

@@ -132,6 +132,13 @@ class Records:
         while self._full and self._full[0] is not current:
             self._full.popleft().close()
 
+    def look(self) -> None:
+        """Begin another segment where somebody took away or cut the one that is written: nobody would find its rows."""
+        segment = self._segment
+        if segment and not segment.torn and not segment.is_there():
+            log.warning("%s was taken away or cut: what was answered since it began may be lost", segment.path)
+            segment.torn = True
+
     def abandon(self) -> None:
         """Write nothing after what may have been lost: what comes next begins a segment."""
         if self._segment:

@@ -3,7 +3,7 @@
 import logging
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -43,6 +43,20 @@ class Ground(NamedTuple):
     look: Lookup
 
 
+class Mark(NamedTuple):
+    """What changes when a file becomes another one."""
+
+    written: int
+    file: int
+
+
+class Mapped(NamedTuple):
+    """A snapshot, and what its file was when it was mapped."""
+
+    snapshot: Snapshot
+    mark: Mark | None
+
+
 class Ticks:
     """The snapshots of a folder, by tick."""
 
@@ -50,12 +64,13 @@ class Ticks:
         """Look at none yet."""
         self.folder = folder
         self._named: list[Named] = []
-        self._opened: OrderedDict[Path, Snapshot] = OrderedDict()
-        self._bad: dict[Path, object] = {}
+        self._opened: OrderedDict[Path, Mapped] = OrderedDict()
+        self._bad: dict[Path, Mark | None] = {}
         """Those that were damaged, each with what changes when it is made anew."""
 
     def look(self) -> None:
-        """See which there are now."""
+        """See which there are now; what is mapped of a file that was changed or made anew is parted with."""
+        self._renew([path for path, mapped in list(self._opened.items()) if mapped.mark != _mark(path)])
         bad = self._bad
         named = [each for each in Named.all(self.folder) if each.path not in bad or bad[each.path] != _mark(each.path)]
         if named != self._named:
@@ -68,15 +83,15 @@ class Ticks:
         while place:
             named = there[place - 1]
             if found := self._opened.get(named.path) or self._open(named):
-                return named, found
+                return named, found.snapshot
             place -= 1
         return None
 
-    def _open(self, named: Named) -> Snapshot | None:
+    def _open(self, named: Named) -> Mapped | None:
         """Map one; one that is damaged is told once, and not looked at again until it is another file."""
         mark = _mark(named.path)
         try:
-            found = Snapshot.open(named.path)
+            found = Mapped(Snapshot.open(named.path), mark)
         except SnapshotError as exc:
             self._leave_out(named.path, mark, exc)
             return None
@@ -85,28 +100,36 @@ class Ticks:
             self._opened.popitem(last=False)
         return found
 
-    def check(self) -> bool:
-        """Leave out what was damaged since it was mapped; say whether anything was."""
-        damaged = [path for path in self._opened if not is_whole(path)]
-        for path in damaged:
-            self._leave_out(path, _mark(path), f"{path} was damaged")
-            self._opened.pop(path)
-            Snapshot.forget(path)
-        return bool(damaged)
+    def check(self) -> None:
+        """Begin anew with all that is mapped, as one of them could not be read."""
+        self._renew(list(self._opened))
 
-    def _leave_out(self, path: Path, mark: object, why: object) -> None:
+    def _renew(self, paths: Sequence[Path]) -> None:
+        """Leave out what is damaged, map what is another file now when it is next asked for, and read the others on."""
+        for path in paths:
+            mapped, now, whole = self._opened.get(path), _mark(path), is_whole(path)
+            if mapped and mapped.mark and whole and now and now.file == mapped.mark.file:
+                mapped.snapshot.begin()
+                self._opened[path] = Mapped(mapped.snapshot, now)
+                continue
+            if now and not whole:
+                self._leave_out(path, now, f"{path} was damaged")
+            self._opened.pop(path, None)
+            Snapshot.forget(path)
+
+    def _leave_out(self, path: Path, mark: Mark | None, why: object) -> None:
         log.warning("a snapshot is left out: %s", why)
         self._bad[path] = mark
         self._named = [each for each in self._named if each.path != path]
 
 
-def _mark(path: Path) -> object:
-    """Give what changes when a file becomes another one; None where there is none."""
+def _mark(path: Path) -> Mark | None:
+    """Look at a file; None where there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_ino
+    return Mark(found.st_mtime_ns, found.st_ino)
 
 
 @dataclass(frozen=True)
@@ -231,10 +254,10 @@ class Watched:
             self.now = found
             log.info("generation %d answers", found.traffic.generation)
 
-    def check(self) -> bool:
-        """Leave out snapshots that were damaged under our eyes; say whether there were any."""
+    def check(self) -> None:
+        """Leave out snapshots that were damaged under our eyes."""
         self._last = None
-        return self.ticks.check()
+        self.ticks.check()
 
     def ground(self, moment: datetime, *, chosen: bool = False) -> Ground:
         """Give what a request of a moment is answered from.

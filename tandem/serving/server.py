@@ -185,6 +185,7 @@ class Worker:
         """Look at all there is: a clock that cannot be read must not keep a key that was taken away."""
         self._trouble.spare(self._access.look)
         self._trouble.spare(self._read_clock)
+        self._trouble.spare(self._records.look)
         return self._trouble.spare(lambda: self._watched.see(self.now()))
 
     def _read_clock(self) -> None:

@@ -98,6 +98,25 @@ def test_of_many_who_land_at_once_each_is_pinned(empty: Workspace, tmp_path: Pat
     assert set(Pins.load(empty.lock).pins) == set(pins)
 
 
+def test_of_a_lookup_no_two_files_say_different_things(ingested: Workspace, raw: Raw, tmp_path: Path) -> None:
+    first = next(file for _, file in raw if file.name == "depots.csv")
+    same, other = tmp_path / "same.csv", tmp_path / "other.csv"
+    same.write_text(first.read_text().replace("\n", "\r\n"))
+    other.write_text(first.read_text().replace("Europe/Berlin", "Asia/Tokyo", 1))
+    ingested.land("depots", same)
+    before = state_of(ingested)
+    with pytest.raises(SourceError, match=rf"^depots: of depot '\w+' ({digest(first)[:12]}|other.csv) and .* say diff"):
+        ingested.land("depots", other)
+    assert state_of(ingested) == before
+    (ingested.settings.landing / digest(other)).write_bytes(other.read_bytes())
+    pin = Pins.load(ingested.lock).of("parcels", "depots")[0]
+    Pins.load(ingested.lock).with_pin(
+        pin.model_copy(update={"sha256": digest(other), "bytes": other.stat().st_size})
+    ).save(ingested.lock)
+    with pytest.raises(SourceError, match=r"^depots: of depot .* take one of them out of data/sources\.lock$"):
+        ingested.run("ingest")
+
+
 def test_a_truncated_zip_does_not_land(tmp_path: Path) -> None:
     flights = replace(workspace_at(tmp_path / "flights"), params=Params.load(ROOT / "params.yaml"))
     airports = tmp_path / "airports.csv"

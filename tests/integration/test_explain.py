@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from math import exp
 from pathlib import Path
@@ -109,6 +111,20 @@ def test_a_bundle_that_is_not_there_or_damaged_is_told(built: Workspace, tmp_pat
     assert said.error == f"bundle {bundle.digest[:12]} is not here"
     assert Explainer(lambda _: [bundle.folder]).answer(Question("0" * 64, row)).error
     assert "takes rows of" in Explainer(lambda _: [bundle.folder]).answer(Question(bundle.digest, row[4:])).error
+
+
+def test_one_that_comes_after_takes_over_until_it_goes(tmp_path: Path) -> None:
+    name = tmp_path / SOCKET
+    with explaining(tmp_path, Explainer(lambda _: [])):
+        first = name.stat().st_ino
+        with explaining(tmp_path, Explainer(lambda _: [])):
+            assert name.stat().st_ino != first
+        deadline = time.monotonic() + 20
+        while not name.exists():
+            assert time.monotonic() < deadline
+        assert name.stat().st_ino == first
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(str(name))
 
 
 def test_one_that_comes_after_takes_over_and_one_that_goes_leaves_it(tmp_path: Path) -> None:

@@ -208,6 +208,41 @@ def test_a_snapshot_that_is_damaged_while_it_answers_is_left_out_too(
     assert not answering.ask([EXAMPLE])[0].stale
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_snapshot_that_is_damaged_and_made_anew_is_the_new_one(
+    *, looks: bool, bundle: Bundle, snapshots: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(snapshots, tmp_path / "snapshots")
+    newest = Named.all(tmp_path / "snapshots")[-1]
+    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
+    assert not answering.ask([EXAMPLE])[0].stale
+    whole = newest.path.read_bytes()
+    with newest.path.open("r+b") as file:
+        file.seek(2 * PAGE)
+        file.write(bytes(len(whole) - 2 * PAGE))
+    (tmp_path / "anew").write_bytes(whole)
+    (tmp_path / "anew").rename(newest.path)  # before anybody met the damage
+    if looks:
+        answering.watched.look(answering.moment)
+    asked = [EXAMPLE | {"courier": "c01"}]
+    assert [each.stale for each in answering.ask(asked)] == [False]
+    assert [each.ground.lateness for each in answering.explained(asked)] == [0]
+
+
+def test_a_damaged_page_is_met_by_who_asks_for_explanations_too(
+    bundle: Bundle, snapshots: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(snapshots, tmp_path / "snapshots")
+    newest = Named.all(tmp_path / "snapshots")[-1]
+    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
+    answering.explained([EXAMPLE])
+    with newest.path.open("r+b") as file:
+        file.seek(2 * PAGE)
+        file.write(bytes(newest.path.stat().st_size - 2 * PAGE))
+    (row,) = answering.explained([EXAMPLE | {"courier": "c01"}])
+    assert row.ground.lateness == bundle.spec.grid.tick.total_seconds()
+
+
 def test_a_whole_number_that_came_as_a_float_is_a_key_too(bundle: Bundle, answering: Answering, tmp_path: Path) -> None:
     champion = SimpleNamespace(spec=replace(bundle.spec, keys=("weight_g",)), contract=answering.contract)
     asked = SimpleNamespace(champion=champion, core=SimpleNamespace(now=lambda: bundle.as_of), counts=Counts())

@@ -46,6 +46,7 @@ def test_prometheus_reads_it() -> None:
 
 
 def test_workers_add_up_and_what_the_dead_counted_stays(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()  # where a volume is mounted there
     one, other = Sheets(tmp_path, "one"), Sheets(tmp_path, "other")
     one.write(sheet(1))
     other.write(sheet(10))

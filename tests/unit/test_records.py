@@ -83,6 +83,37 @@ def test_a_full_segment_is_followed_by_the_next(tmp_path: Path, opened: Open, *,
     assert not any(map(ledger.is_living, segments(tmp_path)))
 
 
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    path.with_name("other").write_bytes(path.read_bytes())
+    path.with_name("other").rename(path)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+@pytest.mark.parametrize("harm", [gone, replaced, cut])
+def test_who_took_a_segment_away_under_its_writer_takes_no_more_than_that(
+    tmp_path: Path, opened: Open, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
+) -> None:
+    records = opened()
+    records.look()
+    records.append([label(1)])
+    records.look()
+    (path,) = segments(tmp_path)
+    harm(path)
+    for _ in range(2):
+        records.look()
+    (name,) = records.append([label(2)])
+    assert find(tmp_path, name)
+    assert name.split("-")[1] == "0001"
+    assert caplog.text.count(f"{path} was taken away or cut") == 1
+
+
 def test_what_a_killed_writer_tore_is_cut_off_and_what_a_living_one_writes_is_not(
     tmp_path: Path, opened: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
