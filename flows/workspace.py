@@ -7,14 +7,16 @@ from tandem.errors import ConflictError
 from tandem.landing import Pins
 from tandem.params import Params
 from tandem.problem import load_problem
+from tandem.schedule import alone
 from tandem.settings import Settings
 from tandem.workspace import Place
-from tasks.backup import back_up, bring_back
+from tasks.backup import back_up, bring_back, clear
 from tasks.containers import authority, end, land, reload_gateway, standing, wake
 from tasks.landing import landed_files
 from tasks.secrets import make_secrets
 from tasks.terraform import build_images, knows, terraform
 
+CHANGE = "change"
 AT_ONCE = "-parallelism=32"
 """Containers that wait for their health take no processor: all may do so side by side."""
 
@@ -30,11 +32,17 @@ def up(place: Place, params: Params, settings: Settings, given: Sequence[str] = 
     What is pinned is fetched here, as a workspace may not reach out for it.
 
     Raises:
+        BusyError: somebody is changing it, or reads all that it holds.
         ConflictError: it stands, and was stood up from elsewhere.
         SourceError: a pinned file cannot be had.
 
     """
     landed_files(Pins.load(settings.data / "sources.lock"), load_problem(params.problem), settings.landing)
+    with alone(place.folder, CHANGE):
+        return _stand_up(place, settings, given)
+
+
+def _stand_up(place: Place, settings: Settings, given: Sequence[str]) -> int:
     make_secrets(place)
     if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given), first=lambda: _check(place)):
         return code
@@ -54,6 +62,7 @@ def down(place: Place) -> int:
     """Take a workspace away, with all that it holds but its secrets; give Terraform's exit code.
 
     Raises:
+        BusyError: somebody is changing it, or reads all that it holds.
         ConflictError: it was stood up from elsewhere.
 
     """
@@ -62,19 +71,36 @@ def down(place: Place) -> int:
         _check(place)
         end(place)
 
-    return terraform(place, "destroy", "-auto-approve", AT_ONCE, first=ended)
+    with alone(place.folder, CHANGE):
+        if code := terraform(place, "destroy", "-auto-approve", AT_ONCE, first=ended):
+            return code
+        clear(place)
+    return 0
 
 
 def backup(place: Place, target: Path) -> Path:
-    """Write all that a workspace holds as one archive; predictions go on meanwhile."""
-    return back_up(place, target)
+    """Write all that a workspace holds as one archive; predictions go on meanwhile.
+
+    Raises:
+        BusyError: somebody is changing it, or reads all that it holds.
+
+    """
+    with alone(place.folder, CHANGE):
+        return back_up(place, target)
 
 
 def restore(place: Place, source: Path, params: Params, settings: Settings, given: Sequence[str] = ()) -> int:
-    """Stand a workspace up with what another one held; give Terraform's exit code."""
-    make_secrets(place)
-    bring_back(place, source)
-    return up(place, params, settings, given)
+    """Stand a workspace up with what another one held; give Terraform's exit code.
+
+    Raises:
+        BusyError: somebody is changing it.
+
+    """
+    landed_files(Pins.load(settings.data / "sources.lock"), load_problem(params.problem), settings.landing)
+    with alone(place.folder, CHANGE):
+        make_secrets(place)
+        bring_back(place, source)
+        return _stand_up(place, settings, given)
 
 
 def status(place: Place | None) -> list[dict[str, str]]:

@@ -43,6 +43,8 @@ HELD: Mapping[str, Held] = {
     ),
 }
 """All that an archive holds, by the container that has it."""
+FILLING = "filling"
+"""The container by which volumes are filled."""
 KEYS = "tandem/var/keys.json"
 """Who may ask, in the worker's part."""
 TRIES = 3
@@ -84,7 +86,7 @@ def back_up(place: Place, target: Path) -> Path:
 
 def _check_room(place: Place, folder: Path) -> None:
     """Look for room before anything is stopped: for the parts, and for the archive that is made of them."""
-    names = {f"tandem-{place.name}-{volume}" for held in HELD.values() for volume in held.volumes}
+    names = _volumes(place)
     sizes = [each["UsageData"]["Size"] for each in engine().df()["Volumes"] if each["Name"] in names]
     if (wanted := 2 * sum(sizes)) > (free := shutil.disk_usage(folder).free):
         room = f"{folder} has {free >> 20} MiB of room"
@@ -109,14 +111,36 @@ def bring_back(place: Place, source: Path) -> dict[str, Any]:
         folder = Path(name)
         manifest = opened(source, folder)
         keys = _keys(folder / "worker.tar", place)
-        images = place.images()
-        for service, held in HELD.items():
-            above = str(Path(held.folder).parent)
-            with _filling(place, images[held.image], held) as filling, (folder / f"{service}.tar").open("rb") as file:
-                filling.put_archive(above, file)
-                if service == "worker":
-                    filling.put_archive(above, keys)
+        try:
+            _fill(place, folder, keys)
+        except BaseException:
+            clear(place)
+            raise
     return manifest
+
+
+def _fill(place: Place, parts: Path, keys: bytes) -> None:
+    images = place.images()
+    for service, held in HELD.items():
+        above = str(Path(held.folder).parent)
+        with _filling(place, images[held.image], held) as filling, (parts / f"{service}.tar").open("rb") as file:
+            filling.put_archive(above, file)
+            if service == "worker":
+                filling.put_archive(above, keys)
+
+
+def clear(place: Place) -> None:
+    """Take away what a workspace was filled with that is in no state of Terraform's, as of a restore that was ended."""
+    for each in engine().containers.list(all=True, filters={"name": f"^{place.container(FILLING)}$"}):
+        each.remove(force=True)
+    names = _volumes(place)
+    for each in engine().volumes.list():
+        if each.name in names:
+            each.remove()
+
+
+def _volumes(place: Place) -> set[str]:
+    return {f"tandem-{place.name}-{volume}" for held in HELD.values() for volume in held.volumes}
 
 
 def opened(source: Path, folder: Path) -> dict[str, Any]:
@@ -158,7 +182,7 @@ def _keys(part: Path, place: Place) -> bytes:
 def _filling(place: Place, image: str, held: Held) -> Iterator[Any]:
     """Have a container that is never started, to reach into volumes by."""
     volumes = {f"tandem-{place.name}-{volume}": {"bind": held.folder + at} for volume, at in held.volumes.items()}
-    filling = engine().containers.create(image, volumes=volumes)
+    filling = engine().containers.create(image, name=place.container(FILLING), volumes=volumes)
     try:
         yield filling
     finally:

@@ -124,6 +124,7 @@ def restore(
     """
     from flows.workspace import restore as flow  # noqa: PLC0415
 
+    ends_in_order(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     raise typer.Exit(flow(_place(name), source.absolute(), *read(), given or []))
 
 

@@ -16,8 +16,9 @@ from stood import until
 from typer.testing import CliRunner
 
 from flows.cli import app
-from tandem.errors import ArchiveError, ConflictError, MissingError
+from tandem.errors import ArchiveError, BusyError, ConflictError, MissingError
 from tandem.files import sha256_of, write_json
+from tandem.schedule import alone
 from tandem.workspace import Place
 from tasks.backup import MANIFEST, PARTS, opened
 from tasks.terraform import build_images, outputs, terraform
@@ -173,6 +174,7 @@ def ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     monkeypatch.setenv("TANDEM_VAR", str(place.var))
     monkeypatch.setattr("flows.workspace.end", lambda each: found.append(each.name))
+    monkeypatch.setattr("flows.workspace.clear", lambda _: None)
     monkeypatch.setattr("flows.workspace.standing", lambda _: [])
     return found
 
@@ -206,6 +208,14 @@ def test_what_was_stood_up_from_elsewhere_is_not_touched(
     write_json(place.folder / "terraform.tfstate", {"resources": ["its own"]})
     assert down().exit_code == 0
     assert ended == ["dev"]
+
+
+def test_who_comes_while_it_is_changed_is_sent_away(echo: Echo, place: Place, ended: list[str]) -> None:
+    with alone(place.folder, "change"):
+        done = down()
+    assert isinstance(done.exception, BusyError)
+    assert ended == []
+    assert not echo.log.exists()
 
 
 @pytest.mark.parametrize("verb", ["init", "workspace"])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -135,6 +136,41 @@ def test_a_damaged_archive_fills_nothing(prod: Stood, tmp_path: Path) -> None:
     done = rehearsal.command("restore", str(archive), sets=False)
     assert done.returncode == 1
     assert "is not what its manifest says" in done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_restore_that_is_ended_leaves_nothing_that_is_in_its_way(
+    sent: signal.Signals, prod: Stood, tmp_path: Path
+) -> None:
+    archive, rehearsal = tmp_path / "prod.tar", Stood("rehearsal", Place("rehearsal", prod.place.var))
+    assert prod.command("backup", str(archive), sets=False).returncode == 0
+
+    def filled() -> list[Any]:
+        found: list[Any] = engine().volumes.list(filters={"name": "tandem-rehearsal-"})
+        return found
+
+    with rehearsal.begin("restore", str(archive), sets=False) as restoring:
+        until(filled, "a volume is being filled", 60)
+        restoring.send_signal(sent)
+        restoring.communicate()
+    if sent == signal.SIGKILL:
+        assert rehearsal.command("down", "--yes", sets=False).returncode == 0
+    else:
+        assert restoring.returncode == 128 + sent
+        assert list(tmp_path.iterdir()) == [archive]
+    assert filled() == []
+    assert not engine().containers.list(all=True, filters={"name": "tandem-rehearsal-"})
+
+
+def test_what_is_read_whole_is_not_changed_meanwhile(prod: Stood, tmp_path: Path) -> None:
+    with prod.begin("backup", str(tmp_path / "prod.tar"), sets=False) as backup:
+        until(lambda: not all_run(prod), "something was stopped")
+        told = [prod.command("up"), prod.command("backup", str(tmp_path / "other.tar"), sets=False)]
+        said, _ = backup.communicate()
+    assert backup.returncode == 0, said
+    assert [each.returncode for each in told] == [6, 6]
+    assert all("another change is going on in this workspace" in each.stderr for each in told)
+    assert all_run(prod)
 
 
 def test_what_stands_is_not_filled(prod: Stood, tmp_path: Path) -> None:
