@@ -193,7 +193,7 @@ def lineage_tree(found: dict[str, Any]) -> str:
         stages.setdefault(name.split("/")[0], []).append(digest)
     made = [f"    {stage:<14}{_files(of)}, the first {of[0][:12]}" for stage, of in stages.items()]
     raw = [f"    {source:<14}{digest}" for source, digests in found["landing"].items() for digest in digests]
-    said = [f"    {e['wall'][:19]}  {e['event']} by {e['by']}{_because(e)}" for e in found["said"]]
+    said = [f"    {_said(event, found['bundle'])}" for event in found["said"]]
     attested = [f"    {_attested(each)}" for each in found["attested"]]
     params = [f"    {name:<32}{text}" for name, text in texts(found["params"]).items()]
     commit = f"{found['commit']}{' and changes' if found['dirty'] else ''}"
@@ -221,8 +221,15 @@ def _files(digests: list[str]) -> str:
     return f"{len(digests)} files" if len(digests) > 1 else "1 file"
 
 
-def _because(event: dict[str, Any]) -> str:
-    return f": {event['reason']}" if event.get("reason") else ""
+def _said(event: dict[str, Any], digest: str) -> str:
+    """Tell of an event what it made of a bundle, and why."""
+    became, state = "", event.get("state")
+    if state:
+        role = next((name for name in ("champion", "challenger", "shadow") if state[name] == digest), "without traffic")
+        share = f" with a share of {state['share']:g}" if role == "challenger" and state["share"] else ""
+        became = f", {role}{share} from generation {state['generation']} on"
+    because = f": {event['reason']}" if event.get("reason") else ""
+    return f"{event['wall'][:19]}  {event['event']} by {event['by']}{became}{because}"
 
 
 def _attested(said: dict[str, Any]) -> str:
@@ -235,7 +242,7 @@ def why_tree(found: dict[str, Any]) -> str:
     """Return the walk from an answer to the raw lines, each link below the one that follows from it."""
     bundle, event, snapshot = found["bundle"], found["traffic"]["event"], found["snapshot"]
     made = f", since {event['by']} said: {event.get('reason', event['event'])}" if event else ""
-    said = [f"      {e['wall'][:19]}  {e['event']} by {e['by']}{_because(e)}" for e in bundle["said"]]
+    said = [f"      {_said(event, bundle['digest'])}" for event in bundle["said"]]
     raw = [f"      {source:<14}{digest}" for source, digests in bundle["landing"].items() for digest in digests]
     lines = [
         f"prediction {found['id']} of {found['problem']}",

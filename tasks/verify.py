@@ -43,7 +43,9 @@ def lay_out(bundle: Bundle, landing: Path, folder: Path) -> None:
     for pin in pins_of(bundle, folder):
         there = landing / pin.sha256
         if not there.is_file():
-            msg = f"landing {pin.sha256} ({pin.source})"
+            msg = (
+                f"landing {pin.sha256} ({pin.source}): `tandem run` fetches what is pinned, and `tandem land` takes it"
+            )
             raise CannotVerifyError(msg)
         if (got := sha256_of(there)) != pin.sha256:
             raise DivergesError(stage="landing", file=pin.source, value=f"{got} where {pin.sha256} is pinned")

@@ -22,7 +22,7 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     in_prefect: Annotated[bool, typer.Option("--prefect", help="Show it in Prefect, on a server of its own.")] = False,
     since: Annotated[datetime | None, typer.Option("--from", help="A study: train as of this day, UTC,")] = None,
     until: Annotated[datetime | None, typer.Option(help="and so on up to this day,")] = None,
-    every: Annotated[str, typer.Option(metavar="DAYS", help="a day every so many: 7d.")] = "7d",
+    every: Annotated[str | None, typer.Option(metavar="DAYS", help="a day every so many; 7d if not given.")] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Look for params as of each day, not of the first only.")
     ] = False,
@@ -43,6 +43,9 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     if sum((advance, due, since is not None)) > 1:
         msg = "--advance, --due and --from are three ways to set as_of: give one"
         raise typer.BadParameter(msg)
+    if since is None and (every or tune):
+        msg = "--every and --tune are of a study: give --from and --until, too"
+        raise typer.BadParameter(msg)
     from tandem.problem import load_problem  # noqa: PLC0415
 
     params, settings = read()
@@ -50,7 +53,7 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     ends_in_order(signal.SIGTERM)
     with _prefect() if in_prefect else nullcontext():
         if since and until:
-            _run_study(settings, since, until, every, tune=tune)
+            _run_study(settings, since, until, every or "7d", tune=tune)
         elif due:
             _run_due(settings)
         else:

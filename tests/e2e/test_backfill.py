@@ -140,3 +140,5 @@ def test_a_day_that_has_not_come_is_told_and_nothing_is_made(started: Workspace)
 def test_a_study_needs_both_ends(started: Workspace) -> None:
     done = tandem(started.root, "run", "--from", "2024-04-15")
     assert (done.returncode, "--from and --until belong together" in done.stderr) == (2, True)
+    done = tandem(started.root, "run", "--every", "7d")
+    assert (done.returncode, "--every and --tune are of a study" in done.stderr) == (2, True)

@@ -38,6 +38,10 @@ def test_versions_are_shown_with_what_they_are_and_their_age() -> None:
 
 @pytest.mark.parametrize("dirty", [False, True])
 def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
+    trying, champion, gone = (
+        {"champion": None, "challenger": None, "shadow": None, "share": share, "generation": number} | roles
+        for number, share, roles in ((2, 0.1, {"challenger": A}), (3, 0.0, {"champion": A}), (4, 0.0, {"champion": B}))
+    )
     found = {
         "version": 3,
         "bundle": A,
@@ -55,7 +59,12 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
             {"name": "e1", "as": "approval", "trusted": True, "key": "k1", "by": "ada", "at": "", "reason": "fair"},
             {"name": "e2", "as": None, "trusted": False, "reason": "it is not signed"},
         ],
-        "said": [{"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "ada", "reason": "better"}],
+        "said": [
+            {"wall": "2024-01-02T03:04:05.6", "event": "publish", "by": "ada"},
+            {"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "ada", "reason": "try", "state": trying},
+            {"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "bob", "reason": "better", "state": champion},
+            {"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "ada", "reason": "old", "state": gone},
+        ],
     }
     lines = lineage_tree(found).splitlines()
     assert lines[0] == "version 3  champion"
@@ -72,4 +81,9 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
         ["facts", "2", "files,", "the", "first", "f1"]
     ]
     assert [line.split()[1] for line in lines if line.startswith("    orders")] == ["0123", "4567"]
-    assert lines[-1] == "    2024-01-02T03:04:05  promote by ada: better"
+    assert lines[-4:] == [
+        "    2024-01-02T03:04:05  publish by ada",
+        "    2024-01-02T03:04:05  promote by ada, challenger with a share of 0.1 from generation 2 on: try",
+        "    2024-01-02T03:04:05  promote by bob, champion from generation 3 on: better",
+        "    2024-01-02T03:04:05  promote by ada, without traffic from generation 4 on: old",
+    ]

@@ -151,7 +151,7 @@ def test_a_source_that_would_be_laid_out_elsewhere_is_refused(
 
 def test_a_raw_file_that_is_missing_is_named(bundle: Bundle, landing: Path, tmp_path: Path) -> None:
     (landing / digest(b"second")).unlink()
-    with pytest.raises(CannotVerifyError, match=rf"^cannot: landing {digest(b'second')} \(shop/events\)$"):
+    with pytest.raises(CannotVerifyError, match=rf"^cannot: landing {digest(b'second')} \(shop/events\): `tandem run`"):
         lay_out(bundle, landing, tmp_path / "again")
 
 
