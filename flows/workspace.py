@@ -11,7 +11,7 @@ from tandem.schedule import alone
 from tandem.settings import Settings
 from tandem.workspace import Place
 from tasks.backup import back_up, bring_back, clear
-from tasks.containers import authority, end, land, reload_gateway, standing, wake
+from tasks.containers import authority, end, land, lives, reload_gateway, standing, wake
 from tasks.landing import landed_files
 from tasks.secrets import make_secrets
 from tasks.terraform import build_images, knows, terraform
@@ -43,7 +43,7 @@ def up(place: Place, params: Params, settings: Settings, given: Sequence[str] = 
 
 
 def _stand_up(place: Place, settings: Settings, given: Sequence[str]) -> int:
-    make_secrets(place)
+    make_secrets(place, lived=lives(place))
     if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given), first=lambda: _check(place)):
         return code
     reload_gateway(place)

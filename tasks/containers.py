@@ -50,6 +50,12 @@ def standing(name: str | None) -> list[dict[str, str]]:
     return sorted(map(_shown, found), key=lambda each: (each["workspace"], each["container"]))
 
 
+def lives(place: Place) -> bool:
+    """Say whether a workspace has data, be it that it stands or that it is to stand again."""
+    name = f"tandem-{place.name}-var"
+    return any(each.name == name for each in engine().volumes.list(filters={"name": name}))
+
+
 def _shown(attrs: dict[str, Any]) -> dict[str, str]:
     state, labels = attrs["State"], attrs["Config"]["Labels"]
     bound = attrs["HostConfig"]["PortBindings"] or {}

@@ -16,19 +16,23 @@ from tandem.workspace import READERS, Place
 ROLES = ("admin", "developer", "viewer")
 DATABASES = ("mlflow", "prefect")
 SALTS = f"./{string.ascii_letters}{string.digits}"
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
-ADDRESS = re.compile(r"https?://[^\s/'\"\\]+[^\s'\"\\]*")
+NAME = re.compile(r"(?!import$)[A-Za-z0-9_][A-Za-z0-9_.@-]*")
+"""Of a person; Caddy would take the one word for its own."""
+SECRET = re.compile(r"[A-Za-z0-9_.~+=-]+")
+"""What a file may hold that servers read: nothing that SQL or a file of passwords would take for more than text."""
+ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:@%!$&*+,;=()\[\]-]+([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?")
+"""As Go writes it, too: so it is known where it stands in a log."""
 LONGEST = 72
 """Bytes of a password: of more bcrypt would look at no other."""
 HASH = re.compile(r"^\t(\S+) ([A-Za-z0-9+/=]{80,})$", re.MULTILINE)
 
 
-def make_secrets(place: Place) -> None:
+def make_secrets(place: Place, *, lived: bool = False) -> None:
     """Make what is missing, and write for the gateway who is let in; what else is there stays.
 
     Raises:
-        AccessError: a file names nobody, or holds no password or address, or this is not root, who alone may give
-            files away.
+        AccessError: a file names nobody, or holds no password or address; a workspace that has lived knows no other key
+            than one that is gone; or this is not root, who alone may give files away.
 
     """
     if os.geteuid():
@@ -40,7 +44,7 @@ def make_secrets(place: Place) -> None:
     for reader in READERS:
         (place.secrets / reader).mkdir(exist_ok=True)
     _databases(place.secrets)
-    _keys(place)
+    _keys(place, lived=lived)
     _once(place.secrets / "platform" / "pseudonyms.key")
     _webhook(place.secrets / "alertmanager" / "webhook")
     for role in ROLES:
@@ -54,7 +58,10 @@ def _once(path: Path, text: str | None = None) -> str:
     """Read a secret, which is random unless it is given where there is none."""
     if not path.exists():
         write_text(path, secrets.token_urlsafe(32) if text is None else text, private=True)
-    return path.read_text()
+    if not SECRET.fullmatch(told := path.read_text().strip()) and text is None:
+        msg = f"{path} holds no secret: that is one word of A-Z, a-z, 0-9 and _.~+=-. Delete the file to have one made"
+        raise AccessError(msg)
+    return told
 
 
 def _databases(folder: Path) -> None:
@@ -63,15 +70,21 @@ def _databases(folder: Path) -> None:
         write_text(folder / name / "pgpass", f"postgres:5432:{name}:{name}:{password}\n", private=True)
 
 
-def _keys(place: Place) -> None:
+def _keys(place: Place, *, lived: bool) -> None:
     """Make the keys that a workspace begins with: its owner's, and the one that Prometheus reads metrics by."""
-    if place.key.exists():
-        return
-    keys, scraping = Keys().add("prometheus", "viewer")
-    keys, own = keys.add("owner", "admin")
-    write_text(place.secrets / "prometheus" / "key", scraping, private=True)
-    keys.save(place.secrets / "platform" / "keys.json")
-    write_text(place.key, own, private=True)
+    scraping, letting = place.secrets / "prometheus" / "key", place.secrets / "platform" / "keys.json"
+    lost = [path for path in (scraping, place.key) if not (path.exists() and path.stat().st_size)]
+    if lived and lost:
+        msg = (
+            f"{lost[0]} is gone, and workspace {place.name} knows no other: docs/operations.md, Rotate, makes a new one"
+        )
+        raise AccessError(msg)
+    if lost or not letting.exists():
+        keys, shown = Keys().add("prometheus", "viewer")
+        keys, own = keys.add("owner", "admin")
+        write_text(scraping, shown, private=True)
+        keys.save(letting)
+        write_text(place.key, own, private=True)
 
 
 def _webhook(path: Path) -> None:
@@ -100,7 +113,7 @@ def _listed(folder: Path) -> dict[str, tuple[str, str]]:
         role, _, name = path.name.partition(".")
         if role not in ROLES or not NAME.fullmatch(name):
             form = f"<role>.<name>, with a role of {', '.join(ROLES)} and a name of A-Z, a-z, 0-9, _, ., @ and -"
-            msg = f"{path} names nobody: a file is called {form}"
+            msg = f"{path} names nobody: a file is called {form}, but not import"
             raise AccessError(msg)
         if name in found:
             msg = f"{path}: {name} is {found[name][0]} already, by a file of its own; delete one of the two"

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from tandem.errors import AccessError, MissingError
-from tandem.serving.access import Keys
+from tandem.serving.access import Keys, digest_of
 from tandem.workspace import READERS, Place
 from tasks.secrets import make_secrets
 
@@ -33,11 +33,11 @@ def place(tmp_path: Path) -> Place:
     return Place("dev", tmp_path)
 
 
-def again(place: Place) -> None:
+def again(place: Place, *, lived: bool = False) -> None:
     """Make secrets once more, for whoever runs this: root alone writes into what it gave away."""
     for reader in READERS:
         (place.secrets / reader).chmod(0o700)
-    make_secrets(place)
+    make_secrets(place, lived=lived)
 
 
 def held(place: Place) -> dict[str, str]:
@@ -86,6 +86,36 @@ def test_the_owners_key_and_prometheus_open_the_door(place: Place) -> None:
     assert not [word for word in told if word in (place.secrets / "platform" / "keys.json").read_text()]
 
 
+@pytest.mark.parametrize("lost", ["key", "secrets/prometheus/key"])
+def test_keys_that_a_workspace_knows_no_other_than_are_not_made_anew_once_it_has_lived(lost: str, place: Place) -> None:
+    make_secrets(place)
+    (place.folder / lost).unlink()
+    before = held(place)
+    again(place, lived=False)
+    assert place.key.read_text() != before.get("key")
+    assert digest_of(place.key.read_text()) in (place.secrets / "platform" / "keys.json").read_text()
+    for harm in (Path.unlink, Path.touch):
+        (place.folder / lost).chmod(0o600)
+        (place.folder / lost).write_text("")
+        harm(place.folder / lost)
+        with pytest.raises(AccessError, match=rf"{lost} is gone, and workspace dev knows no other"):
+            again(place, lived=True)
+        again(place, lived=False)
+
+
+@pytest.mark.parametrize("held", ["", "\n", "two words", "it's"])
+def test_a_databases_password_is_a_word(held: str, place: Place) -> None:
+    make_secrets(place)
+    path = place.secrets / "postgres" / "mlflow"
+    path.chmod(0o600)
+    path.write_text(held)
+    with pytest.raises(AccessError, match="postgres/mlflow holds no secret"):
+        again(place)
+    path.write_text("of-my-own\n")
+    again(place)
+    assert (place.secrets / "mlflow" / "pgpass").read_text() == "postgres:5432:mlflow:mlflow:of-my-own\n"
+
+
 def people(place: Place) -> dict[str, str]:
     text = (place.secrets / "gateway" / "people").read_text()
     return dict(re.findall(r"^\t(\w+) ([A-Za-z0-9+/=]{20,})$", text, re.MULTILINE))
@@ -132,7 +162,9 @@ def test_a_changed_password_counts_whatever_its_file_is_dated(place: Place) -> N
     assert people(place)["admin"] == before["admin"]
 
 
-@pytest.mark.parametrize("name", ["ada", "boss.ada", "viewer.ada lovelace", "viewer.", "viewer.{role}", "viewer.ada~"])
+@pytest.mark.parametrize(
+    "name", ["ada", "boss.ada", "viewer.ada lovelace", "viewer.", "viewer.{role}", "viewer.ada~", "viewer.import"]
+)
 def test_a_file_that_names_nobody_is_told(name: str, place: Place) -> None:
     make_secrets(place)
     (place.people / name).write_text("x")
@@ -164,7 +196,9 @@ def test_nobody_has_two_roles(place: Place) -> None:
         again(place)
 
 
-@pytest.mark.parametrize("told", ["hooks.example.org/T0", "ftp://example.org", "https://", "https://a'b", "two\nlines"])
+@pytest.mark.parametrize(
+    "told", ["hooks.example.org/T0", "ftp://example.org", "https://", "https://a'b", "two\nlines", "https://a/[b]"]
+)
 def test_an_address_that_alerts_could_not_be_sent_to_is_told(place: Place, told: str) -> None:
     make_secrets(place)
     path = place.secrets / "alertmanager" / "webhook"

@@ -158,15 +158,16 @@ def test_a_browser_gets_prefects_pages(each: Stood, path: str) -> None:
         assert client.get(script, auth=each.person("viewer")).status_code == 200
 
 
-def test_a_body_that_is_too_large_is_refused_by_its_length(each: Stood) -> None:
+@pytest.mark.parametrize(("size", "status"), [(16 * 2**20, 400), (16 * 2**20 + 1, 413), (17 * 2**20, 413)])
+def test_a_body_that_is_too_large_is_refused_by_its_length(size: int, status: int, each: Stood) -> None:
     with each.client as client:
-        assert client.post("/v1/predict", content=bytes(17 * 1024 * 1024)).status_code == 413
+        assert client.post("/v1/predict", content=bytes(size)).status_code == status
 
 
-@pytest.mark.parametrize("path", ["/livez", "/mlflow/", "/no-such-path"])
+@pytest.mark.parametrize("path", ["/livez", "/mlflow/", "/no-such-path", "/grafana/"])
 def test_every_answer_tells_browsers_what_not_to_do(each: Stood, path: str) -> None:
     with each.client as client:
-        told = client.get(path, auth=each.person("viewer") if path == "/mlflow/" else None).headers
+        told = client.get(path, auth=each.person("viewer") if path in {"/mlflow/", "/grafana/"} else None).headers
     assert told["strict-transport-security"] == "max-age=31536000"
     assert told["x-content-type-options"] == "nosniff"
     assert told["x-frame-options"] == "DENY"

@@ -62,10 +62,11 @@ def test_no_environment_holds_one(each: Stood) -> None:
         assert not [word for word in held if word in said.decode(errors="replace")], container.name
 
 
-def test_a_webhooks_address_is_not_logged_when_it_does_not_answer(dev: Stood) -> None:
+@pytest.mark.parametrize("form", ["http://localhost:1/{}?of=(all)&more=$1*\r\n", "http://ada:word@localhost:1/a/{}\n"])
+def test_a_webhooks_address_is_not_logged_when_it_does_not_answer(form: str, dev: Stood) -> None:
     webhook, server = dev.place.secrets / "alertmanager" / "webhook", dev.containers()["alertmanager"]
     token = secrets.token_urlsafe(32)
-    webhook.write_text(f"http://localhost:1/services/{token}?of=[all]&more=$1")
+    webhook.write_text(form.format(token))
     server.restart()
     alert = [{"labels": {"alertname": "Tried", "workspace": "dev"}}]
     with dev.client as client:
