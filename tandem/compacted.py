@@ -5,13 +5,14 @@ reads finds each row once, whenever a compaction was killed.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from tandem.errors import LedgerError
+from tandem.files import sha256_of
 
 PARQUET = "parquet"
 MAGIC = b"PAR1"
@@ -68,18 +69,23 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             except LedgerError as exc:
                 damaged.append(str(exc))
 
-    def lost(self, ledger: Path, is_whole: Callable[[Path, str], bool]) -> str | None:
-        """Say which file is not what was made, and how to mend it; None: each is."""
+    def lost(self, ledger: Path, *, surely: bool = False) -> str | None:
+        """Say which file is not what was made, and how to mend it; None: each is.
+
+        To digest many files would take long: it is done for those that somebody wrote to since, or to know surely.
+        """
+        made = self.path_of(ledger, self.segment).stat().st_mtime_ns
         for file, digest in self.files.items():
-            if not is_whole(path := ledger / PARQUET / file, digest):
+            path = ledger / PARQUET / file
+            if not has_ends(path) or ((surely or path.stat().st_mtime_ns > made) and sha256_of(path) != digest):
                 again = f"delete {self.path_of(ledger, self.segment)}, and it is made anew"
                 there = again if (ledger / self.segment).is_file() else "and that is gone: bring it back from a backup"
                 return f"{path}: it is not what was made of segment {self.segment}; {there}"
         return None
 
 
-def has_ends(path: Path, _: str = "") -> bool:
-    """Say whether a file is there and ends as Parquet does; to digest many of them would take long."""
+def has_ends(path: Path) -> bool:
+    """Say whether a file is there and ends as Parquet does."""
     if not path.is_file() or path.stat().st_size < len(MAGIC):
         return False
     with path.open("rb") as file:

@@ -22,8 +22,8 @@ import numpy as np
 import polars as pl
 
 from tandem import ledger
-from tandem.compacted import PARQUET, Receipt, has_ends
-from tandem.errors import LedgerError, QueryError
+from tandem.compacted import PARQUET, Receipt
+from tandem.errors import LedgerError, QueryError, TandemError
 from tandem.serving.records import KINDS, Label, Prediction, Shadow, segments
 from tandem.warehouse import Connection, bare, connect, quoted
 
@@ -142,7 +142,7 @@ class History:
 
     def __init__(self, con: Connection, folder: Path) -> None:
         """Make the tables; what is damaged is named, and left out: of Parquet only where its segment is gone."""
-        self._con = con
+        self._con, self._folder = con, folder
         self.damaged: list[str] = []
         receipts = {each.segment: each for each in self._receipts(folder)}  # first: a segment is kept after it
         live: dict[str, list[pl.DataFrame]] = {name: [pl.DataFrame(schema=schema_of(k))] for name, k in KINDS.items()}
@@ -153,13 +153,13 @@ class History:
         for name, frames in live.items():
             files = [file for each in receipts.values() for file in each.files if file.startswith(f"{name}/")]
             self._make(name, pl.concat(frames), [folder / PARQUET / file for file in files])
-        self._make("audit", audit_of(folder), [])
+        self._make("audit", self._audit(folder), [])
         con.execute(SAID)
         con.execute(LABELS.read_text())
 
     def _receipts(self, folder: Path) -> Iterator[Receipt]:
         for receipt in Receipt.all(folder, self.damaged):
-            if lost := receipt.lost(folder, has_ends):
+            if lost := receipt.lost(folder):
                 self.damaged.append(lost)
             else:
                 yield receipt
@@ -170,6 +170,13 @@ class History:
         except LedgerError as exc:
             self.damaged.append(str(exc))
             return {}
+
+    def _audit(self, folder: Path) -> pl.DataFrame:
+        try:
+            return audit_of(folder)
+        except LedgerError as exc:
+            self.damaged.append(str(exc))
+            return pl.DataFrame(schema=AUDIT)
 
     def _make(self, name: str, live: pl.DataFrame, files: Sequence[Path]) -> None:
         """Make a table of what is in segments and what is in Parquet."""
@@ -203,14 +210,21 @@ class History:
             # inside of another one: on the outside it may begin WITH an INSERT or a COPY that writes
             cursor = self._con.execute(f"from ({bare(sql)}\n)", values)
         except duckdb.Error as exc:
-            raise QueryError(str(exc)) from exc
+            raise self._unanswered(exc) from exc
         columns = cursor.description or []
-        return Answer(tuple(c[0] for c in columns), tuple(str(c[1]) for c in columns), _fetched(cursor))
+        return Answer(tuple(c[0] for c in columns), tuple(str(c[1]) for c in columns), self._fetched(cursor))
 
+    def _fetched(self, cursor: Connection) -> Iterator[tuple[Any, ...]]:
+        try:
+            while rows := cursor.fetchmany(FETCHED):
+                yield from rows
+        except duckdb.Error as exc:
+            raise self._unanswered(exc) from exc
 
-def _fetched(cursor: Connection) -> Iterator[tuple[Any, ...]]:
-    try:
-        while rows := cursor.fetchmany(FETCHED):
-            yield from rows
-    except duckdb.Error as exc:
-        raise QueryError(str(exc)) from exc
+    def _unanswered(self, exc: duckdb.Error) -> TandemError:
+        """Say why: where it is no fault of the question's, which file is damaged though it ends as it did."""
+        if not isinstance(exc, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)):
+            lost = [receipt.lost(self._folder, surely=True) for receipt in Receipt.all(self._folder, [])]
+            if damaged := [each for each in lost if each]:
+                return LedgerError("\n".join(damaged))
+        return QueryError(str(exc))

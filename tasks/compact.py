@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from tandem import ledger
-from tandem.compacted import PARQUET, Receipt, has_ends
+from tandem.compacted import PARQUET, Receipt
 from tandem.errors import LedgerError
 from tandem.files import atomic, sha256_of
 from tandem.history import frames_of
@@ -104,19 +104,15 @@ def _sync(path: Path) -> None:
 @step
 def drop_compacted(folder: Path, before: datetime, report: Compacted) -> None:
     """Delete the segments that were compacted before a moment, if their Parquet is whole, and what kills left over."""
-    for left in (folder / PARQUET).rglob(".*"):
+    for left in (folder / PARQUET).rglob(".*.*.*"):  # and nothing that a file server keeps there
         left.unlink()
     for receipt in Receipt.all(folder, report.refused):
         path = folder / receipt.segment
         old = receipt.since(folder) < before
         if not path.exists():
             continue
-        if bad := receipt.lost(folder, _is_whole if old else has_ends):
+        if bad := receipt.lost(folder, surely=old):
             report.refused.append(bad)
         elif old:
             path.unlink()
             report.dropped.append(receipt.segment)
-
-
-def _is_whole(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256_of(path) == digest

@@ -255,7 +255,14 @@ def test_a_record_is_read_out_of_parquet_without_pandas(filled: tuple[Path, list
     assert done.stdout == f"{2 / 7} set()\n"
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "receipt"])
+def write_into(path: Path) -> None:
+    """Change bytes of a file that is as long as before, with the same ends."""
+    with path.open("r+b") as file:
+        file.seek(4)
+        file.write(bytes(path.stat().st_size // 4))
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "written", "receipt"])
 @pytest.mark.parametrize("kept", [True, False])
 def test_what_was_made_of_a_segment_and_is_damaged_is_named_and_read_from_the_segment(
     filled: tuple[Path, list[str]], damage: str, *, kept: bool
@@ -269,6 +276,8 @@ def test_what_was_made_of_a_segment_and_is_damaged_is_named_and_read_from_the_se
         made.unlink()
     elif damage == "cut":
         made.write_bytes(made.read_bytes()[:-9])
+    elif damage == "written":
+        write_into(made)
     else:
         receipt.write_text("{")
     if not kept:
@@ -282,6 +291,8 @@ def test_what_was_made_of_a_segment_and_is_damaged_is_named_and_read_from_the_se
     assert named in told
     if not kept:
         assert left < set(ids)
+        if damage == "written":
+            return
         with pytest.raises(LedgerError, match=re.escape(named)):
             [find(folder, name) for name in ids]
         return
@@ -322,6 +333,46 @@ def test_killed_at_any_step_nothing_is_lost_or_there_twice(
     assert everything(folder) == before
     assert all(find(folder, name) for name in ids)
     assert [path for path in (folder / PARQUET).rglob(".*")] == [], "nor does anything lie about"  # noqa: C416
+
+
+def test_damage_that_shows_only_when_it_is_read_is_named(filled: tuple[Path, list[str]]) -> None:
+    folder, _ = filled
+    report = Compacted()
+    compact_closed(folder, report)
+    made = next(folder.rglob("predictions/*/*.parquet"))
+    was = made.stat().st_mtime_ns
+    write_into(made)
+    os.utime(made, ns=(was, was))  # as a disk does that forgets
+    with History.open(folder) as history, pytest.raises(LedgerError, match=f"{made}: it is not what was made"):
+        list(history.ask("from predictions").rows)
+    Receipt.path_of(folder, report.made[0]).unlink()
+    compact_closed(folder, report)
+    with History.open(folder) as history:
+        assert list(history.ask("select count(*) from predictions").rows)
+
+
+def test_a_damaged_audit_is_named_and_the_rest_is_read(filled: tuple[Path, list[str]]) -> None:
+    folder, ids = filled
+    audit = folder / "audit" / "0"
+    audit.parent.mkdir()
+    audit.write_text("x\n")
+    with History.open(folder) as history:
+        assert len(history.damaged) == 1
+        assert f"{audit}: line 1" in history.damaged[0]
+        assert list(history.ask("from audit").rows) == []
+        every = "select id from predictions union select id from labels_all union select id from shadows"
+        assert len(list(history.ask(every).rows)) == len(ids)
+
+
+def test_what_others_keep_beside_parquet_stays(filled: tuple[Path, list[str]]) -> None:
+    folder, _ = filled
+    report = Compacted()
+    compact_closed(folder, report)
+    (folder / PARQUET / ".snapshot").mkdir()
+    (folder / PARQUET / ".nfs0001").write_text("")
+    drop_compacted(folder, LATER, report)
+    assert (report.refused, segments(folder)) == ([], [])
+    assert sorted(each.name for each in (folder / PARQUET).glob(".*")) == [".nfs0001", ".snapshot"]
 
 
 def test_no_segment_is_deleted_whose_parquet_was_damaged(filled: tuple[Path, list[str]]) -> None:
