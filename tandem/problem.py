@@ -47,6 +47,17 @@ class Problem:
     replayed: bool = False
     """Its data is of the past and is played again: without a clock of its own, world time stands at `as_of`."""
 
+    def __post_init__(self) -> None:
+        """Refuse what nothing could be made of.
+
+        Raises:
+            ProblemError: no fact would make a row in any view.
+
+        """
+        if self.lookback is not None and self.lookback <= timedelta():
+            msg = f"problem.py: lookback is {self.lookback}, and must be longer than nothing: leave it out for no end"
+            raise ProblemError(msg)
+
     @cached_property
     def folder(self) -> Path:
         """Where its files are."""
@@ -124,7 +135,7 @@ def load_problem(name: str) -> Problem:
 
     """
     if find_spec(f"problems.{name}") is None:
-        msg = f"params.yaml names problem {name!r}, but there is no problems/{name}/"
+        msg = f"params.yaml names problem {name!r}, but there is no {Path(__file__).parents[1] / 'problems' / name}/"
         raise ProblemError(msg)
     problem = getattr(import_module(f"problems.{name}.problem"), "PROBLEM", None)
     if not isinstance(problem, Problem):

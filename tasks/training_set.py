@@ -32,7 +32,7 @@ def describe(problem: Problem, views: tuple[ViewSpec, ...], params: Params) -> F
     """Say what the model is fed: all numbers that the views give, and those that request.sql computes.
 
     Raises:
-        ProblemError: two features have one name, or a view's key is nowhere.
+        ProblemError: two features have one name, or what problem.py or a view's key names is nowhere.
 
     """
     fields = {**sql_types(problem.contracts.Request), "moment": "TIMESTAMP"}
@@ -43,6 +43,7 @@ def describe(problem: Problem, views: tuple[ViewSpec, ...], params: Params) -> F
         if unknown := set(view.keys) - set(fields) - set(request.names):
             msg = f"view {view.name}: key {', '.join(sorted(unknown))} is neither in the request nor in request.sql"
             raise ProblemError(msg)
+    _check_declared(problem, {*fields, *values, *request.names}, {view.name for view in views})
     inputs = [
         Feature(name=name, type=kind, origin=view.name, meaning=view.meanings[name])
         for view in views
@@ -67,6 +68,14 @@ def describe(problem: Problem, views: tuple[ViewSpec, ...], params: Params) -> F
         request_sql=problem.sql("request"),
         inputs=tuple(inputs),
     )
+
+
+def _check_declared(problem: Problem, columns: set[str], views: set[str]) -> None:
+    kept = {view for names in problem.baselines.values() for view in names}
+    for what, named, known in (("rates", set(problem.rates), columns), ("baselines", kept, views)):
+        if unknown := named - known:
+            msg = f"problem.py: {what} names {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
+            raise ProblemError(msg)
 
 
 def _check_names(names: list[str]) -> None:

@@ -22,7 +22,7 @@ from tandem.errors import BundleError, RegistryError
 from tandem.files import sha256_of
 from tandem.leaves import texts
 from tandem.metrics import figures
-from tandem.origin import origin_of
+from tandem.origin import Origin, origin_of
 from tandem.registry import Registry, State
 from tandem.settings import Settings
 from tasks.onnx import onnx_scores, write_onnx
@@ -263,8 +263,27 @@ def test_a_folder_of_a_checkout_is_held_against_its_commit(rebuilt: Workspace) -
     assert origin_of(source, rebuilt.root).differ == ()
     code = rebuilt.root / "tasks/views.py"
     code.write_text(code.read_text() + "\n")
-    git(rebuilt.root, "commit", "--quiet", "--all", "--message", "other code")
-    assert origin_of(source, rebuilt.root).differ == ("tasks/views.py",)
+    git(rebuilt.root, "commit", "--quiet", "--all", "--amend", "--message", "other code")
+    git(rebuilt.root, "reflog", "expire", "--expire=now", "--all")
+    assert origin_of(source, rebuilt.root).differ == ("tasks/views.py",), "it is in no commit of a branch or tag"
+
+
+def test_an_older_commit_that_holds_the_source_is_found(rebuilt: Workspace) -> None:
+    source = rebuilt.data / "bundle/source.tar"
+    git(rebuilt.root, "init", "--quiet")
+    git(rebuilt.root, "add", "--all", "--force", "--", ".", ":!data/parcels")
+    git(rebuilt.root, "commit", "--quiet", "--message", "all")
+    held = git(rebuilt.root, "rev-parse", "HEAD")
+    for name in ("params.yaml", "tasks/views.py"):
+        file = rebuilt.root / name
+        file.write_text(file.read_text() + "\n")
+        git(rebuilt.root, "commit", "--quiet", "--all", "--message", f"another {name}")
+    assert origin_of(source, rebuilt.root) == Origin(commit=git(rebuilt.root, "rev-parse", "HEAD~1")), "a blank line"
+    params = rebuilt.root / "params.yaml"
+    params.write_text(params.read_text().replace("trials: ", "trials: 1"))
+    git(rebuilt.root, "commit", "--quiet", "--all", "--message", "more trials")
+    git(rebuilt.root, "checkout", "--quiet", "--detach", held)
+    assert origin_of(source, rebuilt.root) == Origin(commit=held)
 
 
 def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
@@ -274,20 +293,11 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     source = bundle.folder / "source.tar"
     assert origin_of(source, rebuilt.root).commit is None
     git(rebuilt.root, "init", "--quiet")
+    code = {rebuilt.root / name: (rebuilt.root / name).read_text() for name in ("tandem/views.py", "tasks/views.py")}
+    for path, text in code.items():
+        path.write_text(text + "\n")
     git(rebuilt.root, "add", "--all", "--force", "--", ".", ":!data/parcels")
-    git(rebuilt.root, "commit", "--quiet", "--message", "all")
-    origin = origin_of(source, rebuilt.root)
-    assert (origin.commit, origin.differ) == (git(rebuilt.root, "rev-parse", "HEAD"), ())
-
-    params = rebuilt.root / "params.yaml"
-    params.write_text(params.read_text().replace('as_of: "2024-04-15"', 'as_of: "2024-04-14"'))
-    git(rebuilt.root, "commit", "--quiet", "--all", "--message", "another day")
-    assert not origin_of(source, rebuilt.root).dirty, "the day alone is no change"
-
-    for name in ("tandem/views.py", "tasks/views.py"):
-        code = rebuilt.root / name
-        code.write_text(code.read_text() + "\n")
-    git(rebuilt.root, "commit", "--quiet", "--all", "--message", "other code")
+    git(rebuilt.root, "commit", "--quiet", "--message", "other code")
     assert origin_of(source, rebuilt.root).differ == ("tandem/views.py", "tasks/views.py")
     registry = opened(tracked)
     monkeypatch.chdir(rebuilt.root)
@@ -300,7 +310,11 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     with pytest.raises(RegistryError, match="no commit holds"):
         promote(registry, "1", "champion", None, "all the same")
 
-    git(rebuilt.root, "revert", "--quiet", "--no-edit", "HEAD")
+    for path, text in code.items():
+        path.write_text(text)
+    params = rebuilt.root / "params.yaml"
+    params.write_text(params.read_text().replace('as_of: "2024-04-15"', 'as_of: "2024-04-14"'))
+    git(rebuilt.root, "commit", "--quiet", "--all", "--message", "the same code on another day, which is no change")
     version, proposal = publish(registry, bundle, tracked)
     assert (version.version, version.commit) == (1, git(rebuilt.root, "rev-parse", "HEAD"))
     assert proposal["reason"].startswith("the first of this workspace"), "a commit holds it now"

@@ -1,9 +1,11 @@
 """A problem is found by its name, and what it lacks is told."""
 
 import dataclasses
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from flows.serve import invite
 from tandem.contracts import KEY, Fact, Row, marked, sql_types
@@ -43,8 +45,14 @@ def test_each_problems_example_fills_every_field_of_its_request(name: str) -> No
 
 
 def test_a_problem_that_does_not_exist_is_told() -> None:
-    with pytest.raises(ProblemError, match=r"there is no problems/unicorns/"):
+    with pytest.raises(ProblemError, match=rf"there is no {ROOT}/problems/unicorns/"):
         load_problem("unicorns")
+
+
+@pytest.mark.parametrize("days", [0, -4])
+def test_a_lookback_that_no_fact_would_be_within_is_told(days: int) -> None:
+    with pytest.raises(ProblemError, match=r"lookback is .*, and must be longer than nothing"):
+        dataclasses.replace(load_problem("parcels"), lookback=timedelta(days=days))
 
 
 @pytest.mark.parametrize("code", ["", "PROBLEM = 'zoo'"])

@@ -1,9 +1,11 @@
 """Requests joined to what was true at their tick, and to labels that are known: on a made-up problem of a few rows."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -174,6 +176,18 @@ def test_requests_are_those_made_by_now_in_the_order_of_time_each_with_its_tick(
         ("cy", 20, at("01T12:07"), at("01T12:00")),
         ("bo", 7, at("02T08:04"), at("02T07:50")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        ({"rates": ("class", "halle")}, r"rates names halle; there are .*class"),
+        ({"baselines": {"plain": ("person.seen", "nix.view")}}, r"baselines names nix.view; there are class.sold, per"),
+    ],
+)
+def test_what_problem_py_names_must_be_there(problem: Problem, declared: dict[str, Any], why: str) -> None:
+    with pytest.raises(ProblemError, match=rf"^problem\.py: {why}"):
+        describe(dataclasses.replace(problem, **declared), VIEWS, PARAMS)
 
 
 @pytest.mark.parametrize(

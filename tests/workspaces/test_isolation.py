@@ -159,8 +159,8 @@ def test_a_browser_gets_prefects_pages(each: Stood, path: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "status"), [(16 * 2**20, 400), (16 * 2**20 + 1, 413), (17 * 2**20, 413)])
-def test_a_body_that_is_too_large_is_refused_by_its_length(size: int, status: int, each: Stood) -> None:
-    with each.client as client:
+def test_a_body_that_is_too_large_is_refused_by_its_length(size: int, status: int, dev: Stood) -> None:
+    with dev.client as client:
         assert client.post("/v1/predict", content=bytes(size)).status_code == status
 
 
