@@ -168,8 +168,8 @@ def _keys(part: Path, place: Place) -> bytes:
     with tarfile.open(part) as archive:
         found = archive.extractfile(KEYS)
         keys = msgspec.json.decode(found.read(), type=Keys) if found else Keys()
-    keys = keys.having("owner", "admin", place.key.read_text())
-    keys = keys.having("prometheus", "viewer", (place.secrets / "prometheus" / "key").read_text())
+    keys = keys.having("owner", "admin", place.key.read_text().strip())  # one that was rotated ends with a line
+    keys = keys.having("prometheus", "viewer", (place.secrets / "prometheus" / "key").read_text().strip())
     said, packed = msgspec.json.encode(keys), io.BytesIO()
     member = tarfile.TarInfo(KEYS)
     member.size, member.mode, member.uid, member.gid = len(said), 0o600, READERS["platform"], READERS["platform"]

@@ -16,6 +16,7 @@ from stood import FAST, Stood, until
 from tandem.workspace import Place
 from tasks.backup import WRITERS, back_up
 from tasks.containers import engine
+from tasks.secrets import make_secrets
 
 GIVEN = [f"--set={name}={value}" for name, value in FAST.items() if name != "alerts"]
 
@@ -62,6 +63,10 @@ def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, group: Pa
     done = prod.command("backup", str(archive), sets=False)
     assert done.returncode == 0, done.stderr
     rehearsal = Stood("rehearsal", Place("rehearsal", prod.place.var))
+    own_keys = (rehearsal.place.key, rehearsal.place.secrets / "prometheus" / "key")
+    make_secrets(rehearsal.place)
+    for own in own_keys:
+        own.write_text(f"{own.read_text().strip()}\n")  # as `tandem keys add` prints it
     try:
         done = rehearsal.command("restore", str(archive), *GIVEN, within, sets=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -71,8 +76,8 @@ def test_a_workspace_is_brought_back_from_its_archive(approved: Stood, group: Pa
         with rehearsal.client as client:
             asked = partial(client.post, "/v1/predict", json=rehearsal.example, headers=key, timeout=5)
             until(lambda: asked().status_code == 200, "it answers: each replica has answered a golden request")
-            for own in (rehearsal.place.key, rehearsal.place.secrets / "prometheus" / "key"):
-                told_by = client.get("/metrics", headers={"authorization": f"Bearer {own.read_text()}"})
+            for own in own_keys:
+                told_by = client.get("/metrics", headers={"authorization": f"Bearer {own.read_text().strip()}"})
                 assert told_by.status_code == 200, "who looks after it has keys of its own"
         said = rehearsal.run("worker", "env", "TMPDIR=/srv/tandem/var", "tandem", "verify", "champion")
         assert said.splitlines()[-1] == "identical"
