@@ -137,6 +137,8 @@ def _passed_on(running: "subprocess.Popen[str]") -> Iterator[None]:
         told.append(sent)
 
     before = {each: signal.signal(each, tell) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] == signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:

@@ -76,7 +76,9 @@ class Stood:
         """A client that trusts the workspace's own authority, and shows its owner's key."""
         trust = ssl.create_default_context(cafile=str(self.place.authority))
         return httpx.Client(
-            base_url=self.address, verify=trust, headers={"authorization": f"Bearer {self.place.key.read_text().strip()}"}
+            base_url=self.address,
+            verify=trust,
+            headers={"authorization": f"Bearer {self.place.key.read_text().strip()}"},
         )
 
     def models(self) -> str:

@@ -57,7 +57,8 @@ def ends_in_order(*signals: signal.Signals) -> None:
         sys.exit(128 + sent)
 
     for each in signals:
-        signal.signal(each, end)
+        if signal.signal(each, end) == signal.SIG_IGN and each == signal.SIGHUP:  # as `nohup` has it
+            signal.signal(each, signal.SIG_IGN)
 
 
 def clock() -> Any:  # noqa: ANN401 - imported when it is needed

@@ -60,8 +60,13 @@ variable "gateway" {
   }
 
   validation {
-    condition     = length(var.gateway.names) > 0
-    error_message = "The gateway answers to one name at least."
+    condition     = length(var.gateway.names) > 0 && alltrue([for name in var.gateway.names : can(regex("^[A-Za-z0-9*:._-]+$", name))])
+    error_message = "The gateway answers to one name at least, of a host or an address."
+  }
+
+  validation {
+    condition     = alltrue([for file in regexall("/run/secrets/[^ ]+", var.gateway.tls) : fileexists("${var.secrets}/gateway/${basename(file)}")])
+    error_message = "The certificate and its key lie in the workspace's secrets/gateway, by the names that tls has of them."
   }
 }
 
@@ -159,6 +164,18 @@ variable "schedule" {
   validation {
     condition     = alltrue([for cron in values(var.schedule) : can(regex("^([0-9*,/-]+ ){4}[0-9A-Za-z*,/-]+$", cron))])
     error_message = "A schedule has the five fields of cron."
+  }
+
+  validation {
+    condition = try(alltrue(flatten([
+      for cron in values(var.schedule) : [
+        for place, field in split(" ", cron) : [
+          for number in regexall("[0-9]+", replace(field, "/\\/[0-9]+/", "")) :
+          tonumber(number) >= [0, 0, 1, 1, 0][place] && tonumber(number) <= [59, 23, 31, 12, 7][place]
+        ]
+      ]
+    ])), false)
+    error_message = "A schedule's minutes go to 59, its hours to 23, its days of the month from 1 to 31, its months from 1 to 12, its days of the week to 7."
   }
 }
 

@@ -141,6 +141,18 @@ def test_who_is_told_to_end_waits_until_terraform_has(sent: signal.Signals, echo
     assert state.read_text() == "written\n"
 
 
+def test_who_left_the_terminal_as_nohup_has_it_goes_on(echo: Echo, place: Place) -> None:
+    state = echo.own.with_name("state")
+    echo.own.write_text(SLOW.format(state=state))
+    words = ["nohup", sys.executable, "-c", PLAN.format(str(place.var))]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as planning:
+        until(state.is_file, "it began", 60)
+        planning.send_signal(signal.SIGHUP)
+        planning.send_signal(signal.SIGTERM)
+        assert planning.wait(60) == 128 + signal.SIGTERM
+    assert state.read_text() == "written\n"
+
+
 def test_a_workspace_that_the_shell_names_is_nobodys(echo: Echo, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_WORKSPACE", "prod")
     terraform(place, "plan")

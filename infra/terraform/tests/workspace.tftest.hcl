@@ -129,6 +129,37 @@ run "settings_that_nothing_could_run_by_are_refused" {
   expect_failures = [var.gateway, var.serving, var.platform, var.sizes, var.schedule, var.alerts, var.grafana]
 }
 
+run "a_time_that_never_comes_is_refused" {
+  command = plan
+  variables {
+    schedule = { daily = "5 24 * * *" }
+  }
+  expect_failures = [var.schedule]
+}
+
+run "any_time_of_cron_is_taken" {
+  command = plan
+  variables {
+    schedule = { daily = "*/90 0-23/2,5 1,31 12 MON-FRI", ticks = "59 23 * * 0" }
+  }
+}
+
+run "a_certificate_that_is_not_there_is_refused" {
+  command = plan
+  variables {
+    gateway = { port = 8443, tls = "/run/secrets/cert.pem /run/secrets/key.pem" }
+  }
+  expect_failures = [var.gateway]
+}
+
+run "a_name_of_two_words_is_refused" {
+  command = plan
+  variables {
+    gateway = { port = 8443, names = ["a b"] }
+  }
+  expect_failures = [var.gateway]
+}
+
 run "a_policy_of_another_kind_is_refused" {
   command = plan
   variables {
