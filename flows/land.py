@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tandem.landing import Pin, Pins
 from tandem.params import Params
-from tandem.problem import load_problem
+from tandem.problem import Problem, Source, load_problem
 from tandem.run import operation
 from tandem.schedule import in_turn
 from tandem.settings import Settings
@@ -26,19 +26,26 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     """
     problem = load_problem(params.problem)
     lock = settings.data / "sources.lock"
-    declared, pins = problem.source(source), _pins(lock)
-    beside = landed_files(pins, problem, settings.landing, declared.beside)
-    if pins.of(problem.name, source) and any(source in each.beside for each in problem.sources):
-        looked_up(declared, (*landed_files(pins, problem, settings.landing, [source])[source], file), problem)
+    declared = problem.source(source)
+    beside = landed_files(_pins(lock), problem, settings.landing, declared.beside)
     pin = pin_of(file, f"{problem.name}/{source}", fetch)
+    _check_agrees(declared, file, _pins(lock), problem, settings)
     [part] = parts_of(declared, {pin.sha256: file}, beside, problem, settings.cache)
-    land_file(file, settings.landing, pin)
     known = pin.model_copy(update={"known": known_days(part)})
     with in_turn(settings.schedule, "land"):  # or of two at once one would be forgotten
-        _pins(lock).with_pin(known, anew=fetch is not None).save(lock)
+        pins = _pins(lock)
+        _check_agrees(declared, file, pins, problem, settings)  # with what has landed by now
+        land_file(file, settings.landing, pin)
+        pins.with_pin(known, anew=fetch is not None).save(lock)
     for rule, count in refused_by(part).items():
         log.warning("%s: %s is broken %d times; what breaks it will be in quarantine", file, rule, count)
     return known
+
+
+def _check_agrees(source: Source, file: Path, pins: Pins, problem: Problem, settings: Settings) -> None:
+    """Hold a file that others are looked up in against those that landed before."""
+    if pins.of(problem.name, source.name) and any(source.name in each.beside for each in problem.sources):
+        looked_up(source, (*landed_files(pins, problem, settings.landing, [source.name])[source.name], file), problem)
 
 
 def _pins(lock: Path) -> Pins:

@@ -62,7 +62,8 @@ def _elsewhere(files: Files, differ: Collection[str], root: Path) -> Origin | No
     told = "".join(f"{_blob(data)}\n" for name in differ if name != PARAMS and (data := files[name]) is not None)
     if None in files.values() or "missing" in _asked(root, "cat-file", "--batch-check", given=told):
         return None
-    commits = _asked(root, "rev-list", "--all", f"--max-count={LOOKED_AT}").split()
+    where = ("--branches", "--tags", "--remotes", "HEAD")  # and nothing that was only put aside
+    commits = _asked(root, "rev-list", f"--max-count={LOOKED_AT}", *where).split()
     return next((Origin(commit=each) for each in commits if not _differing(files, each, root)), None)
 
 

@@ -217,7 +217,7 @@ def looked_up(source: Source, paths: Sequence[Path], spec: Problem) -> pl.DataFr
     key = contract.primary_key()
     if key and (other := rows.filter(pl.struct(key).is_duplicated())).height:
         named = ", ".join(f"{name} {other[name][0]!r}" for name in key)
-        told = " and ".join(name[:12] for name in other.head(1).join(other, on=key)["landing_right"])
+        told = " and ".join(other.head(1).join(other, on=key)["landing_right"])
         msg = f"{source.name}: of {named} {told} say different things: take one of them out of data/sources.lock"
         raise SourceError(msg)
     return rows

@@ -98,10 +98,12 @@ def test_two_lookup_tables_that_say_the_same_change_no_fact(ingested: Workspace,
     assert sorted(each["ordered"]["rows"] for each in counts) == [1890, 2018]
 
 
-def test_a_lookup_table_that_knows_more_is_looked_up_again(ingested: Workspace, tmp_path: Path) -> None:
+def test_a_lookup_table_that_was_corrected_is_looked_up_again(ingested: Workspace, raw: Raw, tmp_path: Path) -> None:
     assert "P900002" not in facts_of(ingested, "ordered")["parcel"]
-    (tmp_path / "more.csv").write_text("depot,town,zone\nX9,Nowhere,Europe/Berlin\n")
-    ingested.land("depots", tmp_path / "more.csv")
+    former = next(file for source, file in raw if source == "depots")
+    (tmp_path / "corrected.csv").write_text(former.read_text().replace('beyond",', 'beyond",Europe/Berlin'))
+    relock(ingested, *(file for source, file in raw if source != "depots"))  # as docs/problem.md says
+    ingested.land("depots", tmp_path / "corrected.csv")
     ingested.run("ingest")
     assert "P900002" in facts_of(ingested, "ordered")["parcel"]
 

@@ -266,6 +266,9 @@ def test_a_folder_of_a_checkout_is_held_against_its_commit(rebuilt: Workspace) -
     git(rebuilt.root, "commit", "--quiet", "--all", "--amend", "--message", "other code")
     git(rebuilt.root, "reflog", "expire", "--expire=now", "--all")
     assert origin_of(source, rebuilt.root).differ == ("tasks/views.py",), "it is in no commit of a branch or tag"
+    code.write_text(code.read_text()[:-1])
+    git(rebuilt.root, "stash")
+    assert origin_of(source, rebuilt.root).differ == ("tasks/views.py",), "nor is it when it is put aside"
 
 
 def test_an_older_commit_that_holds_the_source_is_found(rebuilt: Workspace) -> None:
