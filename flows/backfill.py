@@ -58,7 +58,7 @@ def backfill(settings: Settings, days: Sequence[datetime], *, tune: bool) -> Stu
         late = f"as of {days[-1]:%Y-%m-%d %H:%M} nothing is known yet: in the world it is {now:%Y-%m-%d %H:%M}"
         msg = f"{late}, which `tandem clock set MOMENT` changes"
         raise ParamsError(msg)
-    folder = settings.var / "backfill" / study_of(Path(), params, tune=tune)
+    folder = settings.var / "backfill" / study_of(Path(), params, days[0], tune=tune)
     with alone(settings.schedule, "backfill"):
         bundles: list[Bundle] = []
         for day in days:

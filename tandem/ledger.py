@@ -131,9 +131,12 @@ class Segment:
             self.torn = True
 
     def is_there(self) -> bool:
-        """Say whether what was written can still be found: nobody took the file away or cut it."""
-        end, found = self.end, os.fstat(self._file.fileno())
-        return found.st_nlink > 0 and found.st_size >= end
+        """Say whether what was written can still be found: nobody took the file away, replaced or cut it."""
+        end, own = self.end, os.fstat(self._file.fileno())
+        try:
+            return os.path.samestat(own, self.path.stat()) and own.st_size >= end
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Let go of the file."""

@@ -75,7 +75,7 @@ def _differing(files: Files, commit: str, root: Path) -> tuple[str, ...]:
 
 def _blobs(root: Path, commit: str) -> dict[str, str]:
     """Name the content of each file of a commit; that of a link is what it leads to, as in a bundle's source."""
-    listed = re.findall(LISTED, _asked(root, "ls-tree", "-r", commit))
+    listed = re.findall(LISTED, _asked(root, "ls-tree", "-r", "-z", commit).replace("\0", "\n"))
     blobs = {path: blob for _, blob, path in listed}
     links = {path: _asked(root, "cat-file", "blob", blob) for mode, blob, path in listed if mode == LINK}
     leads = {path: posixpath.normpath(posixpath.join(posixpath.dirname(path), to)) for path, to in links.items()}

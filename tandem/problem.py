@@ -51,11 +51,13 @@ class Problem:
         """Refuse what nothing could be made of.
 
         Raises:
-            ProblemError: no fact would make a row in any view.
+            ProblemError: no fact would make a row in any view, or the simplest baseline would be of nothing.
 
         """
-        if self.lookback is not None and self.lookback <= timedelta():
-            msg = f"problem.py: lookback is {self.lookback}, and must be longer than nothing: leave it out for no end"
+        if self.lookback is not None and not (isinstance(self.lookback, timedelta) and self.lookback > timedelta()):
+            msg = (
+                f"problem.py: lookback is {self.lookback!r}, and must be a timedelta of more than nothing, or left out"
+            )
             raise ProblemError(msg)
 
     @cached_property

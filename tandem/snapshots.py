@@ -62,7 +62,10 @@ class Named:
 def is_whole(path: Path) -> bool:
     """Say whether a file is what its name says."""
     named = NAME.match(path.name)
-    return named is not None and path.is_file() and sha256_of(path) == named[2]
+    try:
+        return named is not None and sha256_of(path) == named[2]
+    except OSError:  # it is not there, or not ours to read
+        return False
 
 
 class Snapshot:
@@ -108,8 +111,12 @@ class Snapshot:
             raise SnapshotError(msg)
         with OPENING:  # a process may map a file once only
             found = MAPPED.get(path.resolve())
-            if found is None:
-                found = MAPPED[path.resolve()] = cls(path)
+            try:
+                if found is None:
+                    found = MAPPED[path.resolve()] = cls(path)
+            except lmdb.Error as exc:
+                msg = f"{path} cannot be mapped: {exc}"
+                raise SnapshotError(msg) from exc
         return found
 
     @staticmethod

@@ -30,10 +30,13 @@ OPEN = GateParams(rows=0, auc=0.0, margins={}, worst_slice_auc=0.0, ece=1.0, sli
 CONFIG = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n[cache]\n    dir = {}\n"
 
 
-def study_of(root: Path, params: Params, *, tune: bool) -> str:
-    """Name a study by all that its bundles follow from but the day: so that it goes on only with bundles of its own."""
+def study_of(root: Path, params: Params, first: datetime, *, tune: bool) -> str:
+    """Name a study by all that its bundles follow from but the day: so that it goes on only with bundles of its own.
+
+    Of the first day are the params of all others, unless each looks for its own.
+    """
     code = [sha256_of(path) for path in source_files(root) if path.name != PARAMS.name]
-    return digest_of(*code, canonical_json(params.model_dump(mode="json", exclude={"as_of"})), str(tune))[:12]
+    return digest_of(*code, canonical_json(params.model_dump(mode="json", exclude={"as_of"})), str(tune or first))[:12]
 
 
 @step

@@ -41,9 +41,12 @@ def _disk(root: Path) -> dict[str, Any]:
 
 def _git(root: Path) -> dict[str, Any]:
     found = shutil.which("git")
-    inside = (root / ".git").exists()
-    words = "not installed" if not found else "installed" if inside else "installed, but this is no checkout"
-    return _check("git", words, "apt-get install git", ok=found is not None)
+    if not found:
+        return _check("git", "not installed", "apt-get install git", ok=False)
+    inside, config = (root / ".git").exists(), root / ".dvc" / "config"
+    without = config.is_file() and "no_scm = true" in config.read_text().lower()
+    words = "installed" if inside else "installed, but this is no checkout"
+    return _check("git", words, "dvc config core.no_scm true", ok=inside or without)
 
 
 def _installed(name: str) -> str:

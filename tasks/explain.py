@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
+from socket import AF_UNIX, socket
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -90,9 +91,21 @@ class _Server(ThreadingUnixStreamServer):
         super().__init__(os.path.relpath(own), _Handler)  # the kernel takes 107 bytes at most
 
     def service_actions(self) -> None:
-        """Be found again where another one that took the name has left with it; twice a second."""
+        """Be found again where another one that took the name has left with it, or was killed; twice a second."""
         with suppress(FileExistsError, FileNotFoundError):
+            if self._path.exists() and not self._path.samefile(self._own) and not answers(self._path):
+                self._path.unlink()
             os.link(self._own, self._path)
+
+
+def answers(path: Path) -> bool:
+    """Say whether somebody listens on a socket."""
+    with socket(AF_UNIX) as asking:
+        try:
+            asking.connect(os.path.relpath(path))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
@@ -100,6 +113,9 @@ def explaining(serving: Path, explainer: Explainer) -> "Iterator[None]":
     """Answer on the socket beside what is served, as long as the `with` lasts."""
     serving.mkdir(parents=True, exist_ok=True)
     path = serving / SOCKET
+    for left in serving.glob(f".{SOCKET}.*"):
+        if not answers(left):  # of one that was killed
+            left.unlink(missing_ok=True)
     own = serving / f".{SOCKET}.{token_hex(4)}"
     with _Server(own, path, explainer) as server:
         path.unlink(missing_ok=True)

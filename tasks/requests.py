@@ -30,6 +30,9 @@ TYPES: Mapping[str, pl.DataType] = {
 SAID = {"VARCHAR": "text", "BIGINT": "a whole number", "DOUBLE": "a number", "BOOLEAN": "true or false"}
 WORDS = {"true": True, "1": True, "false": False, "0": False}
 ERA = (datetime.min, datetime.max)  # noqa: DTZ901 - all instants are UTC
+FIRST = datetime(2, 1, 1)  # noqa: DTZ001 - before it there is no tick
+INSTANT = r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)?"
+"""RFC 3339, as the server reads it; DuckDB would take more."""
 QUARANTINE = {"row": pl.Int64, "rules": pl.String, "values": pl.String}
 
 
@@ -143,6 +146,8 @@ class Gate:
             yield Rule(name, "type", ~column.is_finite(), SAID[kind])
         if kind == "TIMESTAMP":
             yield Rule(name, "type", ~column.is_between(*ERA), "a time of this era")
+        if name == MOMENT:
+            yield Rule(name, "minimum", column < FIRST, "a moment after the year 1")
 
     def admit(self, frame: pl.DataFrame, before: int, desk: Desk, *, skip: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Give the rows of a slice that are requests, typed; and those that are none, an error unless they are skipped.
@@ -202,12 +207,11 @@ class Gate:
 def as_type(column: pl.Series, kind: str, desk: Desk) -> pl.Series:
     """Read values as of a type; what is not is null. Nothing is bent: no fraction becomes an integer."""
     wanted, found = TYPES[kind], column.dtype
-    if found == pl.Null():
-        return column.cast(wanted)
     if found == pl.String() and kind == "TIMESTAMP":
         name = identifier(column.name)
         return desk.query(
-            f"select try_cast({name} as timestamptz) at time zone 'UTC' as {name} from request",  # noqa: S608 - quoted
+            f"select case when regexp_full_match({name}, '{INSTANT}') "  # noqa: S608 - quoted
+            f"then try_cast(upper({name}) as timestamptz) at time zone 'UTC' end as {name} from request",
             request=column.to_frame(),
         ).to_series()
     if found == pl.String() and kind == "BOOLEAN":
@@ -218,11 +222,18 @@ def as_type(column: pl.Series, kind: str, desk: Desk) -> pl.Series:
         )
         return instants.cast(wanted, strict=False) if found.is_temporal() else _none(column, wanted)
     if kind == "BIGINT" and (found.is_float() or found.is_decimal()):
-        whole = column.cast(pl.Float64)
-        return whole.set(whole != whole.floor(), None).cast(wanted, strict=False)
+        return _whole(column)
     numbers = kind in ("BIGINT", "DOUBLE") and (found.is_numeric() or found == pl.String())
-    words = kind == "VARCHAR" and found in (pl.Categorical, pl.Enum)
-    return column.cast(wanted, strict=False) if numbers or words else _none(column, wanted)
+    words = (kind == "VARCHAR" and found in (pl.Categorical, pl.Enum)) or found == pl.Null()
+    read = column.cast(wanted, strict=False) if numbers or words else _none(column, wanted)
+    if kind == "BIGINT" and found == pl.String():  # as 3.0, too, which is how a column with gaps is often written
+        return read.zip_with(read.is_not_null(), _whole(column))
+    return read
+
+
+def _whole(column: pl.Series) -> pl.Series:
+    numbers = column.cast(pl.Float64, strict=False)
+    return numbers.set(numbers != numbers.floor(), None).cast(pl.Int64, strict=False)
 
 
 def _none(column: pl.Series, wanted: pl.DataType) -> pl.Series:

@@ -225,11 +225,15 @@ def _said(event: dict[str, Any], digest: str) -> str:
     """Tell of an event what it made of a bundle, and why."""
     became, state = "", event.get("state")
     if state:
-        role = next((name for name in ("champion", "challenger", "shadow") if state[name] == digest), "without traffic")
-        share = f" with a share of {state['share']:g}" if role == "challenger" and state["share"] else ""
-        became = f", {role}{share} from generation {state['generation']} on"
+        is_, was = _role(state, digest), _role(event["before"], digest)
+        became = f", {is_} {'still ' if is_ == was else ''}in generation {state['generation']}"
     because = f": {event['reason']}" if event.get("reason") else ""
     return f"{event['wall'][:19]}  {event['event']} by {event['by']}{became}{because}"
+
+
+def _role(state: dict[str, Any], digest: str) -> str:
+    role = next((name for name in ("champion", "challenger", "shadow") if state[name] == digest), "without traffic")
+    return f"{role} with a share of {state['share']:g}" if role == "challenger" and state["share"] else role
 
 
 def _attested(said: dict[str, Any]) -> str:

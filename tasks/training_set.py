@@ -72,6 +72,9 @@ def describe(problem: Problem, views: tuple[ViewSpec, ...], params: Params) -> F
 
 def _check_declared(problem: Problem, columns: set[str], views: set[str]) -> None:
     kept = {view for names in problem.baselines.values() for view in names}
+    if not problem.rates:
+        msg = f"problem.py: rates names no column; there are {', '.join(sorted(columns))}"
+        raise ProblemError(msg)
     for what, named, known in (("rates", set(problem.rates), columns), ("baselines", kept, views)):
         if unknown := named - known:
             msg = f"problem.py: {what} names {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"

@@ -43,7 +43,10 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     if sum((advance, due, since is not None)) > 1:
         msg = "--advance, --due and --from are three ways to set as_of: give one"
         raise typer.BadParameter(msg)
-    if since is None and (every or tune):
+    if force and (due or since):
+        msg = "--force is of one run: stages of a day that was done are not run again"
+        raise typer.BadParameter(msg)
+    if since is None and (every is not None or tune):
         msg = "--every and --tune are of a study: give --from and --until, too"
         raise typer.BadParameter(msg)
     from tandem.problem import load_problem  # noqa: PLC0415
@@ -53,7 +56,7 @@ def run(  # noqa: PLR0913 - a command has the options that it has
     ends_in_order(signal.SIGTERM)
     with _prefect() if in_prefect else nullcontext():
         if since and until:
-            _run_study(settings, since, until, every or "7d", tune=tune)
+            _run_study(settings, since, until, "7d" if every is None else every, tune=tune)
         elif due:
             _run_due(settings)
         else:

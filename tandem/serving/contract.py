@@ -18,7 +18,7 @@ from tandem.bundle import Bundle
 from tandem.serving.refused import NOT_JSON, REQUIRED, Fault, Refused, parted
 from tandem.vectors import Values
 
-PARSED: dict[str, Any] = {"BIGINT": int | float, "DOUBLE": float, "BOOLEAN": bool}
+PARSED: dict[str, type] = {"BIGINT": int, "DOUBLE": float, "BOOLEAN": bool}
 TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 BOUNDS = {"minimum": "ge", "maximum": "le", "pattern": "pattern", "maxLength": "max_length"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -170,22 +170,20 @@ class Core:
         for served, several in groupby(asked, attrgetter("served")):  # one, but in the turn in which it changes
             group = list(several)
             try:
-                self._answer_group(group, served)
-            except SnapshotError:
-                self._answer_again(group, served)
+                self._answer_or_again(group, served)
             except TandemError as exc:
                 _refuse(group, Refused(503, str(exc), RETRY))
             except Exception as exc:  # nobody may wait for ever
                 log.exception("a group of requests failed")
                 _refuse(group, Refused(500, f"the model failed: {exc}"))
 
-    def _answer_again(self, asked: list[Asked], served: Served) -> None:
-        """Answer from a snapshot that can be read, an older one perhaps, as one was damaged under our eyes."""
-        self.watched.check()
+    def _answer_or_again(self, asked: list[Asked], served: Served) -> None:
+        """Answer; from a snapshot that can be read, an older one perhaps, if one was damaged under our eyes."""
         try:
             self._answer_group(asked, served)
-        except TandemError as exc:
-            _refuse(asked, Refused(503, str(exc), RETRY))
+        except SnapshotError:
+            self.watched.check()
+            self._answer_group(asked, served)
 
     def _answer_group(self, asked: list[Asked], served: Served) -> None:
         start, ready, current = perf_counter_ns(), list[Asked](), None

@@ -46,7 +46,8 @@ class Ground(NamedTuple):
 class Mark(NamedTuple):
     """What changes when a file becomes another one."""
 
-    written: int
+    changed: int
+    """Its content, or who may read it."""
     file: int
 
 
@@ -127,9 +128,9 @@ def _mark(path: Path) -> Mark | None:
     """Look at a file; None where there is none."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
-    return Mark(found.st_mtime_ns, found.st_ino)
+    return Mark(found.st_ctime_ns, found.st_ino)
 
 
 @dataclass(frozen=True)

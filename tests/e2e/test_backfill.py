@@ -5,6 +5,7 @@ import hashlib
 import json
 import signal
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from conftest import AS_OF, Workspace
 from tandem.bundle import Bundle
 from tandem.clock import Clock
 from tandem.schedule import DAY
+from tasks.backfill import study_of
 
 FIRST, LAST = AS_OF - timedelta(days=7), AS_OF + timedelta(days=7)
 WORDS = ("run", "--from", f"{FIRST:%Y-%m-%d}", "--until", f"{LAST:%Y-%m-%d}", "--every", "7d")
@@ -127,6 +129,9 @@ def test_other_code_or_params_are_another_study(started: Workspace) -> None:
         params.write_text(params.read_text().replace("  miss: 2.0", change or "  miss: 2.0"))
         assert tandem(started.root, "run", "--from", day, "--until", day).returncode == 0
     assert len(studies(started)) == 2
+    name = partial(study_of, started.root, started.params)
+    assert name(FIRST, tune=False) != name(AS_OF, tune=False), "whose params all later days take"
+    assert name(FIRST, tune=True) == name(AS_OF, tune=True)
 
 
 def test_a_day_that_has_not_come_is_told_and_nothing_is_made(started: Workspace) -> None:

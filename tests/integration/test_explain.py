@@ -17,7 +17,7 @@ from conftest import Workspace
 
 from tandem.asking import SOCKET, Question
 from tandem.bundle import Bundle
-from tasks.explain import Explainer, explaining
+from tasks.explain import Explainer, answers, explaining
 
 HERE = Path(__file__).parents[1] / "problems" / "parcels" / "example.json"
 
@@ -94,13 +94,6 @@ def test_too_many_are_refused(client: httpx.Client, example: dict[str, Any]) -> 
     assert (told.status_code, told.json()["errors"][0]["expected"]) == (422, "at most 1000 instances to explain")
 
 
-def test_where_there_is_no_platform_it_is_told(client: httpx.Client, example: dict[str, Any]) -> None:
-    told = client.post("/v1/explain", json={"instances": [example]})
-    assert (told.status_code, told.headers["retry-after"]) == (503, "1")
-    assert "`tandem sync --watch` is it" in told.json()["detail"]
-    assert client.post("/v1/predict", json={"instances": [example]}).status_code == 200
-
-
 def test_a_bundle_that_is_not_there_or_damaged_is_told(built: Workspace, tmp_path: Path) -> None:
     bundle = Bundle.open(built.data / "bundle")
     folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
@@ -125,6 +118,21 @@ def test_one_that_comes_after_takes_over_until_it_goes(tmp_path: Path) -> None:
         assert name.stat().st_ino == first
         with socket.socket(socket.AF_UNIX) as asking:
             asking.connect(str(name))
+
+
+def test_one_that_was_killed_keeps_no_name(tmp_path: Path) -> None:
+    name, left = tmp_path / SOCKET, tmp_path / f".{SOCKET}.0"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(left))
+    with explaining(tmp_path, Explainer(lambda _: [])):
+        assert not left.exists()
+        name.unlink()
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(name))
+        deadline = time.monotonic() + 20
+        while not answers(name):
+            assert time.monotonic() < deadline
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_comes_after_takes_over_and_one_that_goes_leaves_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tandem.errors import BundleError, RegistryError
 from tandem.files import sha256_of
 from tandem.leaves import texts
 from tandem.metrics import figures
-from tandem.origin import Origin, origin_of
+from tandem.origin import Origin, _blobs, origin_of
 from tandem.registry import Registry, State
 from tandem.settings import Settings
 from tasks.onnx import onnx_scores, write_onnx
@@ -296,11 +296,14 @@ def test_source_that_no_commit_holds_is_told_and_never_becomes_champion(
     source = bundle.folder / "source.tar"
     assert origin_of(source, rebuilt.root).commit is None
     git(rebuilt.root, "init", "--quiet")
+    quoted = rebuilt.root / "problems" / "größe.md"  # by git
+    quoted.write_text("")
     code = {rebuilt.root / name: (rebuilt.root / name).read_text() for name in ("tandem/views.py", "tasks/views.py")}
     for path, text in code.items():
         path.write_text(text + "\n")
     git(rebuilt.root, "add", "--all", "--force", "--", ".", ":!data/parcels")
     git(rebuilt.root, "commit", "--quiet", "--message", "other code")
+    assert "problems/größe.md" in _blobs(rebuilt.root, "HEAD")
     assert origin_of(source, rebuilt.root).differ == ("tandem/views.py", "tasks/views.py")
     registry = opened(tracked)
     monkeypatch.chdir(rebuilt.root)

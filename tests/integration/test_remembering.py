@@ -187,6 +187,14 @@ def test_feedback_is_json_by_post(served: httpx.Client) -> None:
     assert served.post("/v1/feedback", content=b"x", headers={"content-type": "text/plain"}).status_code == 415
 
 
+def test_where_there_is_no_platform_to_explain_it_is_told_and_the_rest_goes_on(ready: Workspace) -> None:
+    with worker(ready.root) as (address, _), httpx.Client(base_url=address) as client:
+        told = client.post("/v1/explain", json={"instances": [EXAMPLE]})
+        assert (told.status_code, told.headers["retry-after"]) == (503, "1")
+        assert "`tandem sync --watch` is it" in told.json()["detail"]
+        assert client.post("/v1/predict", json={"instances": [EXAMPLE]}).status_code == 200
+
+
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_every_acknowledged_id_is_there_once_though_workers_are_killed_under_load(
     ready: Workspace, durability: str

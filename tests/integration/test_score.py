@@ -154,7 +154,8 @@ def test_without_moments_rows_are_scored_as_the_server_would_now(scoring: Scorin
 
 def test_csv_and_queries_give_what_parquet_gives(scoring: Scoring, asked: pl.DataFrame, tmp_path: Path) -> None:
     expected, _ = scoring(asked)
-    asked.with_columns(pl.col("ordered_at").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")).write_csv(tmp_path / "in.csv")
+    written = pl.col("ordered_at").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00"), pl.col("weight_g").cast(pl.Float64)
+    asked.with_columns(written).write_csv(tmp_path / "in.csv")
     (tmp_path / "in.sql").write_text(f"select *, 1 as more from '{tmp_path / 'in.parquet'}' order by moment, parcel;\n")
     for source in (str(tmp_path / "in.csv"), str(tmp_path / "in.sql"), (tmp_path / "in.sql").read_text()):
         found, _ = scoring(source)
@@ -201,6 +202,9 @@ def at_row(field: str, value: object, kind: pl.DataType | None = None) -> Change
         (at_row("weight_g", 50_001), "weight_g", "expected at most 50000, got 50001", "weight_g|maximum"),
         (at_row("weight_g", 1.5, pl.Float64()), "weight_g", "expected a whole number, got 1.5", "weight_g|type"),
         (at_row("ordered_at", "soon", pl.String()), "ordered_at", "expected a time, got 'soon'", "ordered_at|type"),
+        (at_row("ordered_at", "epoch", pl.String()), "ordered_at", "a time, got 'epoch'", "ordered_at|type"),
+        (at_row("ordered_at", "2024-04-01T24:00:00Z", pl.String()), "ordered_at", "a time, got", "ordered_at|type"),
+        (at_row("moment", datetime(1, 1, 1)), "moment", "a moment after the year 1", "moment|minimum"),  # noqa: DTZ001
         (at_row("express", "maybe", pl.String()), "express", "expected true or false, got", "express|type"),
         (at_row("town", "x" * 300), "town", "characters, got 'xxx", "town|maxLength"),
         (at_row("moment", None), "moment", "expected a value, got nothing", "moment|required"),

@@ -229,6 +229,24 @@ def test_a_snapshot_that_is_damaged_and_made_anew_is_the_new_one(
     assert [each.ground.lateness for each in answering.explained(asked)] == [0]
 
 
+def test_a_snapshot_that_cannot_be_opened_is_left_out_until_it_can(
+    bundle: Bundle, snapshots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(snapshots, tmp_path / "snapshots")
+    newest = Named.all(tmp_path / "snapshots")[-1].path
+    answering = Answering(bundle.folder, tmp_path / "snapshots", Named.all(snapshots)[-1].tick + bundle.spec.grid.lag)
+    newest.rename(tmp_path / "kept")
+    newest.mkdir()  # what not even root can read
+    for _ in range(3):
+        answering.watched.look(answering.moment)
+    assert [each.stale for each in answering.ask([EXAMPLE | {"courier": "c01"}])] == [True]
+    assert caplog.text.count("a snapshot is left out") == 1
+    newest.rmdir()
+    (tmp_path / "kept").rename(newest)
+    answering.watched.look(answering.moment)
+    assert [each.stale for each in answering.ask([EXAMPLE])] == [False]
+
+
 def test_a_damaged_page_is_met_by_who_asks_for_explanations_too(
     bundle: Bundle, snapshots: Path, tmp_path: Path
 ) -> None:

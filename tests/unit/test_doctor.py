@@ -83,7 +83,12 @@ def test_git_is_looked_for_and_a_folder_without_it_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/git")
-    assert check("git", tmp_path)["found"] == "installed, but this is no checkout"
+    outside = check("git", tmp_path)
+    assert (outside["found"], outside["ok"]) == ("installed, but this is no checkout", False)
+    assert outside["mend"] == "dvc config core.no_scm true"
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
+    assert check("git", tmp_path)["ok"]
     monkeypatch.setattr(shutil, "which", lambda _: None)
     missing = check("git", tmp_path)
     assert (missing["ok"], missing["mend"]) == (False, "apt-get install git")

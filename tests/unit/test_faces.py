@@ -108,7 +108,14 @@ def test_a_table_is_read_by_its_first_line(contract: Contract) -> None:
 
 @pytest.mark.parametrize(
     ("field", "text"),
-    [("size", "two"), ("size", "2.5"), ("size", "true"), ("share", "half"), ("share", "inf"), ("at", "20130101")],
+    [
+        ("size", "two"),
+        ("size", "2.5"),
+        ("size", "true"),
+        ("share", "half"),
+        ("share", "inf"),
+        ("at", "20130101"),
+    ],
 )
 def test_text_is_read_as_a_number_where_one_is_expected_and_never_as_a_moment(
     contract: Contract, field: str, text: str

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,11 +93,23 @@ def replaced(path: Path) -> None:
     path.with_name("other").rename(path)
 
 
+def moved(path: Path) -> None:
+    copied = path.with_name("copied")
+    shutil.copyfile(path, copied)
+    path.rename(path.with_name("kept"))
+    copied.rename(path)
+
+
+def linked(path: Path) -> None:
+    path.with_name("linked").hardlink_to(path)
+    path.unlink()
+
+
 def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
-@pytest.mark.parametrize("harm", [gone, replaced, cut])
+@pytest.mark.parametrize("harm", [gone, replaced, moved, linked, cut])
 def test_who_took_a_segment_away_under_its_writer_takes_no_more_than_that(
     tmp_path: Path, opened: Open, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
 ) -> None:

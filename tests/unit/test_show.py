@@ -42,6 +42,7 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
         {"champion": None, "challenger": None, "shadow": None, "share": share, "generation": number} | roles
         for number, share, roles in ((2, 0.1, {"challenger": A}), (3, 0.0, {"champion": A}), (4, 0.0, {"champion": B}))
     )
+    none = trying | {"challenger": None, "generation": 1}
     found = {
         "version": 3,
         "bundle": A,
@@ -61,9 +62,38 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
         ],
         "said": [
             {"wall": "2024-01-02T03:04:05.6", "event": "publish", "by": "ada"},
-            {"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "ada", "reason": "try", "state": trying},
-            {"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "bob", "reason": "better", "state": champion},
-            {"wall": "2024-01-02T03:04:05.6", "event": "promote", "by": "ada", "reason": "old", "state": gone},
+            {
+                "wall": "2024-01-02T03:04:05.6",
+                "event": "promote",
+                "by": "ada",
+                "reason": "try",
+                "before": none,
+                "state": trying,
+            },
+            {
+                "wall": "2024-01-02T03:04:05.6",
+                "event": "promote",
+                "by": "bob",
+                "reason": "better",
+                "before": trying,
+                "state": champion,
+            },
+            {
+                "wall": "2024-01-02T03:04:05.6",
+                "event": "promote",
+                "by": "bob",
+                "reason": "new",
+                "before": champion,
+                "state": champion,
+            },
+            {
+                "wall": "2024-01-02T03:04:05.6",
+                "event": "promote",
+                "by": "ada",
+                "reason": "old",
+                "before": champion,
+                "state": gone,
+            },
         ],
     }
     lines = lineage_tree(found).splitlines()
@@ -81,9 +111,10 @@ def test_the_chain_goes_down_to_the_raw_files(*, dirty: bool) -> None:
         ["facts", "2", "files,", "the", "first", "f1"]
     ]
     assert [line.split()[1] for line in lines if line.startswith("    orders")] == ["0123", "4567"]
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "    2024-01-02T03:04:05  publish by ada",
-        "    2024-01-02T03:04:05  promote by ada, challenger with a share of 0.1 from generation 2 on: try",
-        "    2024-01-02T03:04:05  promote by bob, champion from generation 3 on: better",
-        "    2024-01-02T03:04:05  promote by ada, without traffic from generation 4 on: old",
+        "    2024-01-02T03:04:05  promote by ada, challenger with a share of 0.1 in generation 2: try",
+        "    2024-01-02T03:04:05  promote by bob, champion in generation 3: better",
+        "    2024-01-02T03:04:05  promote by bob, champion still in generation 3: new",
+        "    2024-01-02T03:04:05  promote by ada, without traffic in generation 4: old",
     ]

@@ -181,6 +181,7 @@ def test_requests_are_those_made_by_now_in_the_order_of_time_each_with_its_tick(
 @pytest.mark.parametrize(
     ("declared", "why"),
     [
+        ({"rates": ()}, r"rates names no column; there are .*class"),
         ({"rates": ("class", "halle")}, r"rates names halle; there are .*class"),
         ({"baselines": {"plain": ("person.seen", "nix.view")}}, r"baselines names nix.view; there are class.sold, per"),
     ],
