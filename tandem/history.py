@@ -164,9 +164,9 @@ class Answer:
 class History:
     """A ledger, opened to be asked and not to be changed."""
 
-    def __init__(self, con: Connection, folder: Path) -> None:
+    def __init__(self, con: Connection, folder: Path, *, surely: bool = False) -> None:
         """Make the tables; what is damaged is named, and left out: of Parquet only where its segment is gone."""
-        self._con, self._folder = con, folder
+        self._con, self._folder, self._surely = con, folder, surely
         self.damaged: list[str] = []
         receipts = {each.segment: each for each in self._receipts(folder)}  # first: a segment is kept after it
         live: dict[str, list[pl.DataFrame]] = {name: [pl.DataFrame(schema=schema_of(k))] for name, k in KINDS.items()}
@@ -183,7 +183,7 @@ class History:
 
     def _receipts(self, folder: Path) -> Iterator[Receipt]:
         for receipt in Receipt.all(folder, self.damaged):
-            if lost := receipt.lost(folder):
+            if lost := receipt.lost(folder, surely=self._surely):
                 self.damaged.append(lost)
             else:
                 yield receipt
@@ -210,14 +210,18 @@ class History:
         typed = ", ".join(f"{column}::json as {column}" for column in live.columns if column in JSON)
         columns = f"* replace ({typed})" if typed else "*"
         table = "labels_all" if name == "labels" else name
-        self._con.execute(f"create view {table} as select {columns} from (from segments_{name}{parts})")
+        self._con.execute(f"create or replace view {table} as select {columns} from (from segments_{name}{parts})")
 
     @classmethod
     @contextmanager
     def open(cls, folder: Path) -> Iterator[Self]:
         """Open a ledger; one in which nothing was ever written has the same tables, empty."""
         with connect(folder / PARQUET) as con:
-            yield cls(con, folder)
+            try:
+                found = cls(con, folder)
+            except duckdb.Error:  # the foot of a file is not what was made, though it ends as it did
+                found = cls(con, folder, surely=True)
+            yield found
 
     def ask(self, sql: str, **values: object) -> Answer:
         """Ask one question.

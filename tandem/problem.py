@@ -87,6 +87,10 @@ class Problem:
         if lacking:
             msg = f"problems/{self.name}/contracts.py lacks {', '.join(lacking)}"
             raise ProblemError(msg)
+        beside = sorted({name for source in self.sources for name in source.beside if name in found.SOURCES})
+        if keyless := [name for name in beside if not found.SOURCES[name].primary_key()]:
+            msg = f"problems/{self.name}/contracts.py: {', '.join(keyless)} is looked up in, and needs a primary key"
+            raise ProblemError(msg)
         return found
 
     @property

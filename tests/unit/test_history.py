@@ -348,6 +348,22 @@ def test_killed_at_any_step_nothing_is_lost_or_there_twice(
     assert [path for path in (folder / PARQUET).rglob(".*")] == [], "nor does anything lie about"  # noqa: C416
 
 
+def test_a_damaged_foot_is_found_though_nobody_wrote_since(filled: tuple[Path, list[str]]) -> None:
+    folder, ids = filled
+    compact_closed(folder, Compacted())
+    made = next(folder.rglob("predictions/*/*.parquet"))
+    was = made.stat()
+    with made.open("r+b") as file:
+        file.seek(was.st_size - 100)
+        file.write(b"\xff" * 80)
+    os.utime(made, ns=(was.st_atime_ns, was.st_mtime_ns))
+    with History.open(folder) as history:
+        (told,) = history.damaged
+        every = "select id from predictions union select id from labels_all union select id from shadows"
+        assert {name for (name,) in history.ask(every).rows} == set(ids)
+    assert f"{made}: it is not what was made" in told
+
+
 def test_damage_that_shows_only_when_it_is_read_is_named(filled: tuple[Path, list[str]]) -> None:
     folder, _ = filled
     report = Compacted()

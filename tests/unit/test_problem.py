@@ -107,6 +107,13 @@ def test_a_contract_that_is_missing_is_told(
         _ = load_problem(name).contracts
 
 
+def test_what_is_looked_up_in_has_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = load_problem("parcels")
+    monkeypatch.setitem(problem.contracts.SOURCES, "depots", problem.contracts.SOURCES["events"])
+    with pytest.raises(ProblemError, match=r"contracts\.py: depots is looked up in, and needs a primary key"):
+        _ = dataclasses.replace(problem).contracts
+
+
 EXAMPLES = [
     (None, r"problem parcels lacks example\.json"),
     ("{", "example.json of problem parcels is no Request of contracts.py: all of it: Invalid JSON"),
