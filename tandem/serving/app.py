@@ -89,7 +89,7 @@ class App:
             reply = _refused(Refused(503, str(exc), RETRY), path)
         finally:
             if PLACE in scope:
-                admission.give_back(scope[PLACE])
+                admission.give_back(scope)
         if more := [*passed_on(call.headers.items()), *([CLOSE] if self._service.leaving else ())]:
             reply = reply._replace(headers=(*reply.headers, *more))
         self._tell(Answered(method, path, name, reply.status, perf_counter() - start, call.request_id))

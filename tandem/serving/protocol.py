@@ -8,10 +8,10 @@ import logging
 from collections.abc import Coroutine
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from tandem.imports import OF_UVICORN, without
-from tandem.serving.admission import FULL, PLACE, Admission
+from tandem.serving.admission import FULL, Admission
 from tandem.serving.app import App, passed_on
 from tandem.serving.bounds import Bounded, written
 from tandem.serving.http import CLOSE, Call, Message, Reply, announced
@@ -114,14 +114,14 @@ class Protocol(Bounded):
         size = announced(self.headers) if route else 0
         if route is None or size > self._admission.longest:
             self._ask()
-        elif self._admission.is_full(size):
+        elif self._admission.is_full(size, coming=size > self._size):
             self._away = True
             self._answering.sent_away(route)
             names = b"".join(b"%b: %b\r\n" % header for header in passed_on(self.headers))
             self.transport.write(b"%b%b\r\n%b" % (FULL_HEAD, names, FULL_BODY))
         elif route.plain and size:
             said = {"method": "POST", "path": path, "query_string": query.encode("latin-1")}
-            self._held = said | {"headers": self.headers, PLACE: size}
+            self._held = said | {"headers": self.headers}
         else:
             self._ask()
 
@@ -141,10 +141,11 @@ class Protocol(Bounded):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         self._answered = cycle
-        size = announced(cycle.scope["headers"])
-        if cycle.scope["method"] == "POST" and size <= self._admission.longest and not self._admission.is_full(size):
-            self._admission.take(size)  # now, as all heads of a turn come before the first of them is answered
-            cycle.scope[PLACE] = size  # type: ignore[literal-required]
+        scope = cast("Message", cycle.scope)
+        size = announced(scope["headers"])
+        admission, coming = self._admission, size > self._size
+        if scope["method"] == "POST" and size <= admission.longest and not admission.is_full(size, coming=coming):
+            admission.take(scope, size, coming=coming)  # now, as all heads of a turn come before the first is answered
         super()._start_asgi_task(cycle, app)
 
     def _is_simple(self) -> bool:
@@ -173,7 +174,7 @@ class Protocol(Bounded):
     def _answer(self, scope: Message) -> None:
         """Answer at once, or with all others of this turn of the loop."""
         body, self._parts, self._held = b"".join(self._parts), [], None
-        self._admission.take(scope[PLACE])
+        self._admission.take(scope, len(body), coming=False)
         self.cycle = self._answered = direct = Direct()  # type: ignore[assignment]
         self._go_on(direct, self._answering.answer(Call(scope, body)))
 

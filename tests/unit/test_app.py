@@ -254,6 +254,21 @@ def test_what_comes_of_a_body_of_no_said_length_is_counted(
     assert counts.of("refused_total", "busy") == statuses.count(503)
 
 
+def test_of_a_slow_body_what_has_come_takes_room_from_those_that_are_here() -> None:
+    counts = Counts()
+    admission, scope = Admission(8, 1000, 1000, counts), {"headers": [(b"content-length", b"900")], "path": "/"}
+    call = Call(scope, cast("Any", None))
+    admission.admit(call)
+    room = []
+    for come in (0, 100, 600, 900):
+        admission.came(call, come)
+        room.append((admission.is_full(500, coming=False), admission.is_full(500, coming=True)))
+    assert room == [(False, True), (False, True), (True, True), (True, True)]
+    admission.give_back(scope)
+    admission.take({}, 1000, coming=False)
+    assert (admission.requests, admission.size, admission.is_full(1, coming=False)) == (1, 1000, True)
+
+
 def test_who_fails_at_all_is_not_busy_with_telling_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

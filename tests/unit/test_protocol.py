@@ -1,6 +1,7 @@
 """Connections without a network: what comes in one piece and what does not get the same answers, in their order."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,9 +175,23 @@ def test_a_server_that_ends_answers_what_it_was_asked_and_closes() -> None:
 
 def test_one_too_many_is_sent_away_whatever_its_path_waits_for() -> None:
     async def asked(one: Connected) -> bytes:
-        one.admission.take(10)
+        scope: dict[str, Any] = {}
+        one.admission.take(scope, 10, coming=False)
         told = await one.says(request(b"a"), request(b"b", "/task"))
-        one.admission.give_back(10)
+        one.admission.give_back(scope)
         return told
 
     assert run(asked, at_once=1).count(b"HTTP/1.1 503 ") == 2
+
+
+def test_a_body_that_does_not_come_is_in_the_way_of_none_that_is_here() -> None:
+    async def asked(one: Connected) -> bytes:
+        slow: dict[str, Any] = {}
+        one.admission.take(slow, 900, coming=True)
+        whole, late = request(b"a" * 500), request(b"b" * 900)
+        told = await one.says(whole, late[:-890])
+        await one.says(late[-890:])
+        one.admission.give_back(slow)
+        return told
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", run(asked)) == [b"200", b"503"]
