@@ -254,5 +254,5 @@ class History:
         if not isinstance(exc, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)):
             lost = [receipt.lost(self._folder, surely=True) for receipt in Receipt.all(self._folder, [])]
             if damaged := [each for each in lost if each]:
-                return LedgerError("\n".join(damaged))
+                return LedgerError("\n".join([str(exc), *damaged]))
         return QueryError(str(exc))

@@ -104,8 +104,9 @@ def _sync(path: Path) -> None:
 @step
 def drop_compacted(folder: Path, before: datetime, report: Compacted) -> None:
     """Delete the segments that were compacted before a moment, if their Parquet is whole, and what kills left over."""
-    for left in (folder / PARQUET).rglob(".*.*.*"):  # and nothing that a file server keeps there
-        left.unlink()
+    for left in (folder / PARQUET).rglob(".*.*.*"):
+        if left.is_file():  # and no folder that a file server keeps there
+            left.unlink()
     for receipt in Receipt.all(folder, report.refused):
         path = folder / receipt.segment
         old = receipt.since(folder) < before

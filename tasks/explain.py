@@ -127,6 +127,6 @@ def explaining(serving: Path, explainer: Explainer) -> "Iterator[None]":
         finally:
             server.shutdown()
             thread.join()
-            if path.exists() and path.samefile(own):  # and not another one's that came after
+            if path.exists() and (not own.exists() or path.samefile(own)):  # and not another one's that came after
                 path.unlink()
-            own.unlink()
+            own.unlink(missing_ok=True)

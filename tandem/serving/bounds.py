@@ -146,6 +146,9 @@ class Bounded(HttpToolsProtocol):
             self.transport.write(b"%b\r\n%b" % written(why, CLOSE))
             self.transport.write_eof()
             self._since = self._since or monotonic()
+            if cycle is not None and not cycle.response_complete:  # whoever still answers it would write after the end
+                cycle.disconnected = True
+                cycle.message_event.set()
         elif cycle.more_body:
             self.transport.close()
         else:

@@ -372,7 +372,7 @@ def test_damage_that_shows_only_when_it_is_read_is_named(filled: tuple[Path, lis
     was = made.stat().st_mtime_ns
     write_into(made)
     os.utime(made, ns=(was, was))  # as a disk does that forgets
-    with History.open(folder) as history, pytest.raises(LedgerError, match=f"{made}: it is not what was made"):
+    with History.open(folder) as history, pytest.raises(LedgerError, match=f"\n{made}: it is not what was made"):
         list(history.ask("from predictions").rows)
     (folder / PARQUET / f"{made.stem}.json").unlink()  # as it says
     compact_closed(folder, report)
@@ -398,10 +398,11 @@ def test_what_others_keep_beside_parquet_stays(filled: tuple[Path, list[str]]) -
     report = Compacted()
     compact_closed(folder, report)
     (folder / PARQUET / ".snapshot").mkdir()
+    (folder / PARQUET / ".snapshot.1.2").mkdir()
     (folder / PARQUET / ".nfs0001").write_text("")
     drop_compacted(folder, LATER, report)
     assert (report.refused, segments(folder)) == ([], [])
-    assert sorted(each.name for each in (folder / PARQUET).glob(".*")) == [".nfs0001", ".snapshot"]
+    assert sorted(each.name for each in (folder / PARQUET).glob(".*")) == [".nfs0001", ".snapshot", ".snapshot.1.2"]
 
 
 def test_no_segment_is_deleted_whose_parquet_was_damaged(filled: tuple[Path, list[str]]) -> None:

@@ -25,10 +25,14 @@ class Wire:
     """A transport that keeps what is written."""
 
     def __init__(self) -> None:
-        self.said, self.closed, self.paused = b"", False, False
+        self.said, self.closed, self.paused, self.ended = b"", False, False, False
 
     def write(self, data: bytes) -> None:
+        assert not self.ended, "as uvloop's own says"
         self.said += data
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def is_closing(self) -> bool:
         return self.closed
@@ -182,6 +186,16 @@ def test_one_too_many_is_sent_away_whatever_its_path_waits_for() -> None:
         return told
 
     assert run(asked, at_once=1).count(b"HTTP/1.1 503 ") == 2
+
+
+@pytest.mark.parametrize("path", ["/task", "/plain", "/nothing"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_body_that_breaks_off_is_told_of_once(method: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    said: bytes = run(lambda one: one.says(head + b"zz\r\n"))
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_body_that_does_not_come_is_in_the_way_of_none_that_is_here() -> None:
