@@ -1,6 +1,7 @@
 """A problem: what is particular to one prediction, declared in `problems/<name>/` and named in params.yaml."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +16,9 @@ from tandem.errors import ProblemError
 
 Format = Literal["csv", "csv.zip", "parquet", "jsonl"]
 EXAMPLE = "example.json"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+TAKEN = ("model", "defaults", "rates", "logistic")
+"""Names of what every problem's model stands beside."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,17 @@ class Problem:
         """Refuse what nothing could be made of.
 
         Raises:
-            ProblemError: no fact would make a row in any view, or the simplest baseline would be of nothing.
+            ProblemError: no fact would make a row in any view, or a baseline has a name that it cannot have.
 
         """
         if self.lookback is not None and not (isinstance(self.lookback, timedelta) and self.lookback > timedelta()):
             msg = (
                 f"problem.py: lookback is {self.lookback!r}, and must be a timedelta of more than nothing, or left out"
             )
+            raise ProblemError(msg)
+        if bad := [name for name in self.baselines if name in TAKEN or not NAME.fullmatch(name)]:
+            called = f"a baseline is called by a word of a-z, 0-9 and _, and not {' or '.join(TAKEN)}"
+            msg = f"problem.py: {called}: {bad[0]!r}"
             raise ProblemError(msg)
 
     @cached_property

@@ -56,6 +56,12 @@ def test_a_lookback_that_no_fact_would_be_within_is_told(lookback: Any) -> None:
         dataclasses.replace(load_problem("parcels"), lookback=lookback)
 
 
+@pytest.mark.parametrize("name", ["model", "rates", "../../x", "", "With Blanks"])
+def test_a_baseline_of_a_name_that_it_cannot_have_is_told(name: str) -> None:
+    with pytest.raises(ProblemError, match=r"a baseline is called by a word of"):
+        dataclasses.replace(load_problem("parcels"), baselines={name: ("courier.last_seen",)})
+
+
 @pytest.mark.parametrize("code", ["", "PROBLEM = 'zoo'"])
 def test_a_problem_that_declares_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     name = f"zoo{len(code)}"
