@@ -43,7 +43,7 @@ def up(place: Place, params: Params, settings: Settings, given: Sequence[str] = 
 
 
 def _stand_up(place: Place, settings: Settings, given: Sequence[str]) -> int:
-    make_secrets(place, lived=lives(place))
+    make_secrets(place, lived=place.people.is_dir() and lives(place))
     if code := terraform(place, "apply", "-auto-approve", AT_ONCE, *_variables(given), first=lambda: _check(place)):
         return code
     reload_gateway(place)

@@ -20,8 +20,10 @@ NAME = re.compile(r"(?!import$)[A-Za-z0-9_][A-Za-z0-9_.@-]*")
 """Of a person; Caddy would take the one word for its own."""
 SECRET = re.compile(r"[A-Za-z0-9_.~+=-]+")
 """What a file may hold that servers read: nothing that SQL or a file of passwords would take for more than text."""
-ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:@%!$&*+,;=()\[\]-]+([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?")
-"""As Go writes it, too: so it is known where it stands in a log."""
+ADDRESS = re.compile(
+    r"https?://([\w.~!$&*+,;=:()-]+@)?(\[[\da-f:]+\]|[\w.-]+)(:\d{1,5})?([/?#]([\w.~:/?#@!$&()*+,;=-]|%[\da-f]{2})*)?",
+    re.IGNORECASE | re.ASCII,
+)
 LONGEST = 72
 """Bytes of a password: of more bcrypt would look at no other."""
 HASH = re.compile(r"^\t(\S+) ([A-Za-z0-9+/=]{80,})$", re.MULTILINE)
@@ -43,15 +45,17 @@ def make_secrets(place: Place, *, lived: bool = False) -> None:
         folder.chmod(0o700)
     for reader in READERS:
         (place.secrets / reader).mkdir(exist_ok=True)
-    _databases(place.secrets)
-    _keys(place, lived=lived)
-    _once(place.secrets / "platform" / "pseudonyms.key")
-    _webhook(place.secrets / "alertmanager" / "webhook")
-    for role in ROLES:
-        if not any(place.people.glob(f"{role}.*")):
-            _once(place.people / f"{role}.{role}")
-    _people(place)
-    _hand_over(place.secrets)
+    try:
+        _databases(place.secrets)
+        _keys(place, lived=lived)
+        _once(place.secrets / "platform" / "pseudonyms.key")
+        _webhook(place.secrets / "alertmanager" / "webhook")
+        for role in ROLES:
+            if not any(place.people.glob(f"{role}.*")):
+                _once(place.people / f"{role}.{role}")
+        _people(place)
+    finally:  # what was written again is read by who runs, whatever is refused
+        _hand_over(place.secrets)
 
 
 def _once(path: Path, text: str | None = None) -> str:

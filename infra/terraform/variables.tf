@@ -65,6 +65,11 @@ variable "gateway" {
   }
 
   validation {
+    condition     = var.gateway.tls == "internal" || can(regex("^([^@/ ]+@[^@/ ]+|/run/secrets/[^/ ]+ /run/secrets/[^/ ]+)$", var.gateway.tls))
+    error_message = "TLS is internal, an e-mail address for ACME, or a certificate and its key as /run/secrets/FILE /run/secrets/FILE."
+  }
+
+  validation {
     condition     = alltrue([for file in regexall("/run/secrets/[^ ]+", var.gateway.tls) : fileexists("${var.secrets}/gateway/${basename(file)}")])
     error_message = "The certificate and its key lie in the workspace's secrets/gateway, by the names that tls has of them."
   }
@@ -151,6 +156,11 @@ variable "policy" {
   }
 }
 
+locals {
+  day_or_month = "(JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC|MON|TUE|WED|THU|FRI|SAT|SUN)"
+  times        = "(\\*|[0-9]{1,2}(-[0-9]{1,2})?|${local.day_or_month}(-${local.day_or_month})?)(/[1-9][0-9]?)?"
+}
+
 variable "schedule" {
   description = "When the worker is woken, as cron says it; a flow then does all that is due."
   type = object({
@@ -162,8 +172,8 @@ variable "schedule" {
   nullable = false
 
   validation {
-    condition     = alltrue([for cron in values(var.schedule) : can(regex("^([0-9*,/-]+ ){4}[0-9A-Za-z*,/-]+$", cron))])
-    error_message = "A schedule has the five fields of cron."
+    condition     = alltrue([for cron in values(var.schedule) : can(regex("^(${local.times},)*${local.times}( (${local.times},)*${local.times}){4}$", cron))])
+    error_message = "A schedule has the five fields of cron, each of numbers, names, ranges and steps."
   }
 
   validation {

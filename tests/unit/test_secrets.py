@@ -197,7 +197,19 @@ def test_nobody_has_two_roles(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", ["hooks.example.org/T0", "ftp://example.org", "https://", "https://a'b", "two\nlines", "https://a/[b]"]
+    "told",
+    [
+        "hooks.example.org/T0",
+        "ftp://example.org",
+        "https://",
+        "https://a'b",
+        "two\nlines",
+        "https://a/[b]",
+        "http://h:abc/t",
+        "https://h/%zz",
+        "http://[::1:1/t",
+        "http://u[s]er:pw@h/t",
+    ],
 )
 def test_an_address_that_alerts_could_not_be_sent_to_is_told(place: Place, told: str) -> None:
     make_secrets(place)
@@ -207,8 +219,10 @@ def test_an_address_that_alerts_could_not_be_sent_to_is_told(place: Place, told:
     again(place)
     path.chmod(0o600)
     path.write_text(told)
+    OWNED.clear()
     with pytest.raises(AccessError, match="alertmanager/webhook holds no address"):
         again(place)
+    assert OWNED[place.secrets / "mlflow" / "pgpass"] == READERS["mlflow"], "whoever runs still reads what is theirs"
 
 
 def test_who_may_not_give_files_away_is_told_before_anything_is_made(

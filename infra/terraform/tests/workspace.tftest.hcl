@@ -140,8 +140,32 @@ run "a_time_that_never_comes_is_refused" {
 run "any_time_of_cron_is_taken" {
   command = plan
   variables {
-    schedule = { daily = "*/90 0-23/2,5 1,31 12 MON-FRI", ticks = "59 23 * * 0" }
+    schedule = { daily = "*/90 0-23/2,5 1,31 12 MON-FRI", ticks = "59 23 * JAN 0" }
   }
+}
+
+run "a_step_of_nothing_is_refused" {
+  command = plan
+  variables {
+    schedule = { daily = "*/0 * * * *" }
+  }
+  expect_failures = [var.schedule]
+}
+
+run "a_day_of_no_name_is_refused" {
+  command = plan
+  variables {
+    schedule = { ticks = "5 * * * FOO" }
+  }
+  expect_failures = [var.schedule]
+}
+
+run "tls_of_no_kind_is_refused" {
+  command = plan
+  variables {
+    gateway = { port = 8443, tls = "interal" }
+  }
+  expect_failures = [var.gateway]
 }
 
 run "a_certificate_that_is_not_there_is_refused" {
