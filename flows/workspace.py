@@ -54,8 +54,14 @@ def _stand_up(place: Place, settings: Settings, given: Sequence[str]) -> int:
 
 
 def plan(place: Place, given: Sequence[str] = ()) -> int:
-    """Say what would change; give Terraform's exit code: 0 nothing, 1 an error, 2 something."""
-    return terraform(place, "plan", "-detailed-exitcode", *_variables(given))
+    """Say what would change; give Terraform's exit code: 0 nothing, 1 an error, 2 something.
+
+    Raises:
+        BusyError: somebody is changing it, or reads all that it holds.
+
+    """
+    with alone(place.folder, CHANGE):  # or who changes it would find Terraform's lock taken
+        return terraform(place, "plan", "-detailed-exitcode", *_variables(given))
 
 
 def down(place: Place) -> int:

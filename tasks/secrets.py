@@ -62,7 +62,7 @@ def _once(path: Path, text: str | None = None) -> str:
     """Read a secret, which is random unless it is given where there is none."""
     if not path.exists():
         write_text(path, secrets.token_urlsafe(32) if text is None else text, private=True)
-    if not SECRET.fullmatch(told := path.read_text().strip()) and text is None:
+    if not SECRET.fullmatch(told := path.read_text(errors="replace").strip()) and text is None:
         msg = f"{path} holds no secret: that is one word of A-Z, a-z, 0-9 and _.~+=-. Delete the file to have one made"
         raise AccessError(msg)
     return told

@@ -6,6 +6,12 @@ output "address" {
     condition     = var.name == terraform.workspace
     error_message = "These variables are those of ${var.name}, and this is the workspace ${terraform.workspace}."
   }
+
+  # not where it is taken away, as a validation would be
+  precondition {
+    condition     = alltrue([for file in regexall("/run/secrets/[^ ]+", var.gateway.tls) : fileexists("${var.secrets}/gateway/${basename(file)}")])
+    error_message = "The certificate and its key lie in the workspace's secrets/gateway, by the names that tls has of them."
+  }
 }
 
 output "containers" {

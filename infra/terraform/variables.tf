@@ -68,11 +68,6 @@ variable "gateway" {
     condition     = var.gateway.tls == "internal" || can(regex("^([^@/ ]+@[^@/ ]+|/run/secrets/[^/ ]+ /run/secrets/[^/ ]+)$", var.gateway.tls))
     error_message = "TLS is internal, an e-mail address for ACME, or a certificate and its key as /run/secrets/FILE /run/secrets/FILE."
   }
-
-  validation {
-    condition     = alltrue([for file in regexall("/run/secrets/[^ ]+", var.gateway.tls) : fileexists("${var.secrets}/gateway/${basename(file)}")])
-    error_message = "The certificate and its key lie in the workspace's secrets/gateway, by the names that tls has of them."
-  }
 }
 
 variable "serving" {

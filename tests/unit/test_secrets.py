@@ -103,12 +103,12 @@ def test_keys_that_a_workspace_knows_no_other_than_are_not_made_anew_once_it_has
         again(place, lived=False)
 
 
-@pytest.mark.parametrize("held", ["", "\n", "two words", "it's"])
+@pytest.mark.parametrize("held", ["", "\n", "two words", "it's", "größe"])
 def test_a_databases_password_is_a_word(held: str, place: Place) -> None:
     make_secrets(place)
     path = place.secrets / "postgres" / "mlflow"
     path.chmod(0o600)
-    path.write_text(held)
+    path.write_text(held, "utf-16" if "ö" in held else None)
     with pytest.raises(AccessError, match="postgres/mlflow holds no secret"):
         again(place)
     path.write_text("of-my-own\n")

@@ -173,7 +173,7 @@ run "a_certificate_that_is_not_there_is_refused" {
   variables {
     gateway = { port = 8443, tls = "/run/secrets/cert.pem /run/secrets/key.pem" }
   }
-  expect_failures = [var.gateway]
+  expect_failures = [output.address]
 }
 
 run "a_name_of_two_words_is_refused" {
