@@ -16,10 +16,11 @@ from flows import cli
 from flows.promote import promote
 from flows.sync import sync
 from tandem.bundle import Bundle
-from tandem.problem import Source
+from tandem.problem import Source, load_problem
 from tandem.registry import Registry
 from tandem.settings import Settings
 from tasks.reading import read_raw
+from tasks.snapshots import Knowledge, write_due
 
 
 @pytest.fixture
@@ -44,6 +45,14 @@ def ingested(landed: Workspace) -> Workspace:
 @pytest.fixture
 def bundle(built: Workspace) -> Bundle:
     return Bundle.open(built.data / "bundle")
+
+
+@pytest.fixture(scope="module")
+def snapshots(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the snapshots of the last two ticks that the bundle may know."""
+    folder, found = tmp_path_factory.mktemp("snapshots"), Bundle.open(built.data / "bundle")
+    write_due(Knowledge(load_problem("parcels"), built.data / "facts", found.spec.grid, found.as_of), folder, 2)
+    return folder
 
 
 @pytest.fixture

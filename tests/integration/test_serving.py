@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,10 +33,9 @@ from tandem.serving.records import Records, segments
 from tandem.serving.refused import Refused
 from tandem.serving.remembered import Remembered
 from tandem.serving.service import Service
-from tandem.snapshots import PAGE, Named, Snapshot
+from tandem.snapshots import Snapshot
 from tandem.vectors import Compiled
 from tandem.warehouse import Warehouse
-from tasks.snapshots import Knowledge, write_due
 from tasks.training_set import requests_of
 
 FORBIDDEN = {"pandas", "mlflow", "sklearn", "scipy", "xgboost", "polars", "duckdb", "pydantic", "sqlglot"}
@@ -81,13 +79,6 @@ def microseconds(moment: datetime) -> int:
 
 EXAMPLE = load_problem("parcels").example()
 INPUTS_OF_A_COURIER = ("courier_handed_6h", "courier_late_6h", "courier_signed", "courier_unseen", "courier_here")
-
-
-@pytest.fixture(scope="module")
-def snapshots(built: Workspace, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("snapshots")
-    write_due(Knowledge(load_problem("parcels"), built.data / "facts", bundle.spec.grid, bundle.as_of), folder, 2)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -167,98 +158,6 @@ def test_a_moment_before_the_first_snapshot_is_told(bundle: Bundle, answering: A
         with pytest.raises(Refused, match="a moment of which something is known") as told:
             answering.ask(rows, bundle.as_of - timedelta(days=30))
         assert told.value.status == 422
-
-
-def test_a_damaged_snapshot_is_left_out_and_an_older_one_is_stale_until_it_is_whole(
-    bundle: Bundle, snapshots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.copytree(snapshots, tmp_path / "snapshots")
-    newest = Named.all(tmp_path / "snapshots")[-1]
-    with newest.path.open("r+b") as file:
-        file.write(b"damaged")
-    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
-    (told,) = answering.ask([EXAMPLE])
-    assert (told.stale, told.lateness) == (True, bundle.spec.grid.tick.total_seconds())
-    answering.watched.look(answering.moment)
-    assert caplog.text.count("a snapshot is left out") == 1
-    shutil.copyfile(snapshots / newest.path.name, tmp_path / "anew")
-    (tmp_path / "anew").rename(newest.path)  # as refresh makes it anew
-    answering.watched.look(answering.moment)
-    (told,) = answering.ask([EXAMPLE])
-    assert not told.stale
-
-
-def test_a_snapshot_that_is_damaged_while_it_answers_is_left_out_too(
-    bundle: Bundle, snapshots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.copytree(snapshots, tmp_path / "snapshots")
-    newest = Named.all(tmp_path / "snapshots")[-1]
-    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
-    assert not answering.ask([EXAMPLE])[0].stale
-    whole = newest.path.read_bytes()
-    with newest.path.open("r+b") as file:
-        file.seek(2 * PAGE)
-        file.write(bytes(len(whole) - 2 * PAGE))
-    (told,) = answering.ask([EXAMPLE | {"courier": "c01"}])  # whose key is not remembered
-    assert (told.stale, told.lateness) == (True, bundle.spec.grid.tick.total_seconds())
-    assert caplog.text.count("a snapshot is left out") == 1
-    (tmp_path / "anew").write_bytes(whole)
-    (tmp_path / "anew").rename(newest.path)  # as refresh makes it anew
-    answering.watched.look(answering.moment)
-    assert not answering.ask([EXAMPLE])[0].stale
-
-
-@pytest.mark.parametrize("looks", [True, False])
-def test_a_snapshot_that_is_damaged_and_made_anew_is_the_new_one(
-    *, looks: bool, bundle: Bundle, snapshots: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(snapshots, tmp_path / "snapshots")
-    newest = Named.all(tmp_path / "snapshots")[-1]
-    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
-    assert not answering.ask([EXAMPLE])[0].stale
-    whole = newest.path.read_bytes()
-    with newest.path.open("r+b") as file:
-        file.seek(2 * PAGE)
-        file.write(bytes(len(whole) - 2 * PAGE))
-    (tmp_path / "anew").write_bytes(whole)
-    (tmp_path / "anew").rename(newest.path)  # before anybody met the damage
-    if looks:
-        answering.watched.look(answering.moment)
-    asked = [EXAMPLE | {"courier": "c01"}]
-    assert [each.stale for each in answering.ask(asked)] == [False]
-    assert [each.ground.lateness for each in answering.explained(asked)] == [0]
-
-
-def test_a_snapshot_that_cannot_be_opened_is_left_out_until_it_can(
-    bundle: Bundle, snapshots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.copytree(snapshots, tmp_path / "snapshots")
-    newest = Named.all(tmp_path / "snapshots")[-1].path
-    answering = Answering(bundle.folder, tmp_path / "snapshots", Named.all(snapshots)[-1].tick + bundle.spec.grid.lag)
-    newest.rename(tmp_path / "kept")
-    newest.mkdir()  # what not even root can read
-    for _ in range(3):
-        answering.watched.look(answering.moment)
-    assert [each.stale for each in answering.ask([EXAMPLE | {"courier": "c01"}])] == [True]
-    assert caplog.text.count("a snapshot is left out") == 1
-    newest.rmdir()
-    (tmp_path / "kept").rename(newest)
-    answering.watched.look(answering.moment)
-    assert [each.stale for each in answering.ask([EXAMPLE])] == [False]
-
-
-def test_a_damaged_page_is_met_by_who_asks_for_explanations_too(
-    bundle: Bundle, snapshots: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(snapshots, tmp_path / "snapshots")
-    newest = Named.all(tmp_path / "snapshots")[-1]
-    answering = Answering(bundle.folder, tmp_path / "snapshots", newest.tick + bundle.spec.grid.lag)
-    answering.explained([EXAMPLE])
-    with newest.path.open("r+b") as file:
-        file.seek(2 * PAGE)
-        file.write(bytes(newest.path.stat().st_size - 2 * PAGE))
-    (row,) = answering.explained([EXAMPLE | {"courier": "c01"}])
-    assert row.ground.lateness == bundle.spec.grid.tick.total_seconds()
 
 
 def test_a_whole_number_that_came_as_a_float_is_a_key_too(bundle: Bundle, answering: Answering, tmp_path: Path) -> None:
