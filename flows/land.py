@@ -26,15 +26,16 @@ def land(source: str, file: Path, params: Params, settings: Settings, fetch: str
     """
     problem = load_problem(params.problem)
     lock = settings.data / "sources.lock"
-    declared = problem.source(source)
-    beside = landed_files(_pins(lock), problem, settings.landing, declared.beside)
+    declared, before = problem.source(source), _pins(lock)
+    beside = landed_files(before, problem, settings.landing, declared.beside)
     pin = pin_of(file, f"{problem.name}/{source}", fetch)
-    _check_agrees(declared, file, _pins(lock), problem, settings)
+    _check_agrees(declared, file, before, problem, settings)
     [part] = parts_of(declared, {pin.sha256: file}, beside, problem, settings.cache)
     known = pin.model_copy(update={"known": known_days(part)})
     with in_turn(settings.schedule, "land"):  # or of two at once one would be forgotten
         pins = _pins(lock)
-        _check_agrees(declared, file, pins, problem, settings)  # with what has landed by now
+        if pins != before:  # somebody else's has landed by now
+            _check_agrees(declared, file, pins, problem, settings)
         land_file(file, settings.landing, pin)
         pins.with_pin(known, anew=fetch is not None).save(lock)
     for rule, count in refused_by(part).items():

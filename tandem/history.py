@@ -128,21 +128,6 @@ def audit_of(folder: Path) -> pl.DataFrame:
     return pl.DataFrame([[event.get(name) for name in AUDIT] for event in events], schema=AUDIT, orient="row")
 
 
-def _text(sql: str) -> str:
-    """Give a question that is text; what came from a command line may be no UTF-8.
-
-    Raises:
-        QueryError: it is none.
-
-    """
-    try:
-        sql.encode()
-    except UnicodeEncodeError as exc:
-        msg = f"a question is text in UTF-8: {exc}"
-        raise QueryError(msg) from exc
-    return sql
-
-
 def _without_end(sql: str) -> str:
     """Leave out the semicolons of a statement, which comments may follow."""
     said = bytearray(sql, "utf-8")
@@ -231,12 +216,16 @@ class History:
 
         """
         try:
-            asked = self._con.extract_statements(_text(sql))
+            sql.encode()  # what came from a command line may be none
+            asked = self._con.extract_statements(sql)
             if [each.type for each in asked] != [duckdb.StatementType.SELECT]:
                 msg = f"one SELECT is answered, and nothing is changed: {sql.strip()[:200]}"
                 raise QueryError(msg)
             # inside of another one: on the outside it may begin WITH an INSERT or a COPY that writes
             cursor = self._con.execute(f"from (\n{_without_end(sql)}\n)", values)
+        except UnicodeEncodeError as exc:
+            msg = f"a question is text in UTF-8: {exc}"
+            raise QueryError(msg) from exc
         except duckdb.Error as exc:
             raise self._unanswered(exc) from exc
         columns = cursor.description or []

@@ -129,7 +129,7 @@ run "settings_that_nothing_could_run_by_are_refused" {
   expect_failures = [var.gateway, var.serving, var.platform, var.sizes, var.schedule, var.alerts, var.grafana]
 }
 
-run "a_time_that_never_comes_is_refused" {
+run "an_hour_that_no_day_has_is_refused" {
   command = plan
   variables {
     schedule = { daily = "5 24 * * *" }
